@@ -1,0 +1,8 @@
+"""Receives deliveries and keeps them: from an HTTP request to a row in the lake.
+
+A request enters at `http_protocol` (limits, deadlines) and `app` (routes, answers), is proved by
+`verify`, read by `strict_json` and `parse` along the tables of `contract`, and handed to `commit`,
+which writes it into the SQLite `ledger` with whatever else arrived meanwhile; only then is it
+answered. `landing` moves committed rows into Parquet files (`lake`) in a process of its own.
+`trigger`, `simulate` and `deliver` are a sender's side, for whoever tests the integration.
+"""

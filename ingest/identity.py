@@ -1,0 +1,53 @@
+"""Which event is this: ids where the sender gives none, and equality where it gives one twice.
+
+Source: events.md, `event_id`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+Business = Sequence[str | bool | None]
+"""The values of `contract.BUSINESS_COLUMNS` in their order, as canonical text."""
+
+RENAME_DIGITS: Final = 12
+
+
+def canonical_json(business: Business) -> str:
+    """A compact array: null, booleans, else text (amounts with two decimals)."""
+    return json.dumps(list(business), ensure_ascii=False, separators=(",", ":"))
+
+
+def fields_hash(event_type: str, business: Business, stated_instant: int | None) -> str:
+    """What makes two rows of one id the same event, as sha256 hex.
+
+    stated_instant: microseconds, only where the payload itself stated it.
+    """
+    return _digest(event_type, canonical_json(business), stated_instant)
+
+
+def other_hash(sender_event: str, payload: bytes, stated_instant: int | None) -> str:
+    """`fields_hash` of an event of unknown type: its exact bytes count."""
+    return _digest(sender_event, sha256(payload).hexdigest(), stated_instant)
+
+
+def content_id(digest: str, instant: int | None, *, file_line: tuple[str, int] | None) -> str:
+    """An id made of what the event says, for senders that give none.
+
+    digest: `fields_hash` or `other_hash` without an instant. file_line: the sha256 of a backfill
+    file and a line number, for rows timed by a date alone.
+    """
+    return _digest("id", digest, instant, *(file_line or ()))
+
+
+def renamed_id(event_id: str, digest: str) -> str:
+    """The id of another event that arrived under an id already taken."""
+    return f"{event_id}~{digest[:RENAME_DIGITS]}"
+
+
+def _digest(*parts: str | int | None) -> str:
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,347 @@
+"""From a body's bytes to an event, or to every reason why it is none. Pure.
+
+The way of a body: `strict_json.parse_object` -> its type -> fields by name, `data` before the top
+level -> the moment it happened -> its id.
+
+Source: events.md, "Event types and fields", "One stored row", "Tolerance".
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ingest import identity, values
+from ingest.contract import (
+    BUSINESS_COLUMNS,
+    ENVELOPE_KEYS,
+    ID_CHARACTERS_MAX,
+    OTHER,
+    OTHER_TYPE,
+    TYPE_BY_NAME,
+    TYPE_KEYS,
+    EventType,
+    Field,
+)
+from ingest.strict_json import InvalidJsonError, parse_object
+
+TimeSource = Literal["payload", "delivery", "received", "date"]
+Origin = Literal["webhook", "backfill", "replay"]
+
+_READERS: Final[dict[str, Callable[[Any], str | bool | None]]] = {
+    "account": values.read_account,
+    "text": values.read_text,
+    "plan": values.read_plan,
+    "boolean": values.read_boolean,
+    "amount": values.read_amount,
+    "date": values.read_date,
+}
+_POSITION: Final = {column: index for index, column in enumerate(BUSINESS_COLUMNS)}
+_DATED_BY: Final = ("start_date", "renewal_date", "due_date")
+_EXPECTED: Final = {
+    "account": "text",
+    "text": "text or a number",
+    "plan": "text, or an object with plan_id, id or name",
+    "boolean": "true/false, 1/0, on/off or yes/no",
+    "amount": "a number below 10^16 with at most two decimals",
+    "date": "a day such as 2024-04-01, or an instant",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`field`: our column's name, `body` or `event_type`."""
+
+    field: str
+    code: Literal["missing", "unreadable", "invalid_json", "too_deep"]
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"field": self.field, "code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A readable delivery. Instants are microseconds since 1970 UTC.
+
+    business: the values of `contract.BUSINESS_COLUMNS` as canonical text or booleans.
+    digest: `identity.fields_hash`; equal for two deliveries of one event.
+    """
+
+    event_id: str
+    event_type: str
+    sender_event: str
+    occurred_at: int
+    event_time_source: TimeSource
+    business: tuple[str | bool | None, ...]
+    digest: str
+    payload: bytes
+    warnings: tuple[Problem, ...] = ()
+    unknown_fields: tuple[str, ...] = ()
+
+    @property
+    def account_id(self) -> str | None:
+        value = self.business[0]
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """An authentic delivery that is no event yet; `problems` holds every reason at once."""
+
+    problems: tuple[Problem, ...]
+    event_type: str | None = None
+    sender_event: str | None = None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What is known of a body beside its bytes. Instants in microseconds since 1970 UTC.
+
+    signed_id, signed_at: covered by the signature, else None. stored_at: nothing may have happened
+    later. own_received_at: a backfilled row's own receipt, where its line states one.
+    """
+
+    stored_at: int
+    origin: Origin = "webhook"
+    signed_id: str | None = None
+    signed_at: int | None = None
+    own_received_at: int | None = None
+    file_sha256: str | None = None
+    line: int | None = None
+
+
+def parse_body(body: bytes, arrival: Arrival) -> Event | Malformed:
+    """The event in `body`, or all reasons why there is none. Never raises for any bytes."""
+    try:
+        document = parse_object(body)
+    except InvalidJsonError as error:
+        code: Literal["too_deep", "invalid_json"] = (
+            "too_deep" if error.code == "too_deep" else "invalid_json"
+        )
+        return Malformed((Problem("body", code, str(error)),))
+    return parse_document(document, body, arrival)
+
+
+def parse_document(
+    document: dict[str, Any], body: bytes, arrival: Arrival
+) -> Event | Malformed:
+    """`parse_body` for a document already read strictly; `body`: its exact bytes."""
+    sender_event, problem = _sender_event(document)
+    kind = OTHER_TYPE if sender_event is None else TYPE_BY_NAME.get(sender_event.lower(), OTHER_TYPE)
+    nested = document.get("data")
+    data: dict[str, Any] = nested if isinstance(nested, dict) else {}
+    reading = _Reading(kind, document, data)
+    business = reading.business()
+    if problem is not None:
+        reading.errors.insert(0, problem)
+    if sender_event is None or reading.errors:
+        return Malformed(
+            tuple(reading.errors), kind.name if sender_event is not None else None, sender_event
+        )
+    stated = reading.instant()
+    when = _when(stated, business, arrival)
+    if when is None:
+        missing = "nothing states when it happened: add occurred_at, received_at or a date field"
+        return Malformed((Problem("occurred_at", "missing", missing),), kind.name, sender_event)
+    moment, source = when
+    stated_by_payload = moment if source == "payload" else None
+    digest = _digest(kind, sender_event, business, body, stated_by_payload)
+    event_id = reading.event_id() or _as_id(arrival.signed_id)
+    if event_id is None:
+        if source == "received" and arrival.origin != "backfill":
+            event_id = str(uuid.uuid4())
+        else:
+            by_date = source == "date" and arrival.file_sha256 is not None
+            event_id = identity.content_id(
+                _digest(kind, sender_event, business, body, None),
+                moment,
+                file_line=(arrival.file_sha256 or "", arrival.line or 0) if by_date else None,
+            )
+    if moment > arrival.stored_at:
+        moment, source = arrival.stored_at, "received"
+    return Event(
+        event_id=event_id,
+        event_type=kind.name,
+        sender_event=sender_event,
+        occurred_at=moment,
+        event_time_source=source,
+        business=business,
+        digest=digest,
+        payload=body,
+        warnings=tuple(reading.warnings),
+        unknown_fields=tuple(reading.unknown_fields()),
+    )
+
+
+def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]:
+    for key in TYPE_KEYS:
+        value = document.get(key)
+        if values.is_absent(value):
+            continue
+        if type(value) is str:
+            return value.strip(), None
+        return None, Problem(
+            "event_type", "unreadable", f"`{key}` is {_found(value)}; send the event's name as text"
+        )
+    return None, Problem(
+        "event_type",
+        "missing",
+        "no event, event_type or type names the event; add one, such as "
+        '"event": "user_registered"',
+    )
+
+
+@dataclass
+class _Reading:
+    """Collects problems while the fields of one document are looked up."""
+
+    kind: EventType
+    top: dict[str, Any]
+    data: dict[str, Any]
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def business(self) -> tuple[str | bool | None, ...]:
+        row: list[str | bool | None] = [None] * len(BUSINESS_COLUMNS)
+        for wanted in self.kind.fields:
+            row[_POSITION[wanted.column]] = self._field(wanted)
+        return tuple(row)
+
+    def _field(self, wanted: Field) -> str | bool | None:
+        name, found = self._first(wanted.names)
+        if name is None:
+            if wanted.is_required:
+                self.errors.append(
+                    Problem(wanted.column, "missing", f"{wanted.label} is missing; add it")
+                )
+            return None
+        value = _READERS[wanted.kind](found)
+        if value is None:
+            problem = Problem(
+                wanted.column,
+                "unreadable",
+                f"`{name}` is {_found(found)}; send {_EXPECTED[wanted.kind]}",
+            )
+            (self.errors if wanted.is_required else self.warnings).append(problem)
+        return value
+
+    def _first(self, names: tuple[str, ...]) -> tuple[str | None, Any]:
+        for place in (self.data, self.top):
+            for name in names:
+                value = place.get(name)
+                if not values.is_absent(value):
+                    return name, value
+        return None, None
+
+    def instant(self) -> int | None:
+        """The first readable instant the payload states."""
+        for name, value in self._instants():
+            if values.is_absent(value):
+                continue
+            moment = values.read_instant(value)
+            if moment is not None:
+                return moment
+            self.warnings.append(
+                Problem(
+                    "occurred_at",
+                    "unreadable",
+                    f"`{name}` is {_found(value)}; send an instant such as "
+                    "2024-04-27T10:00:00Z, or Unix time",
+                )
+            )
+        return None
+
+    def _instants(self) -> Iterator[tuple[str, Any]]:
+        top, data = self.top, self.data
+        yield "occurred_at", top.get("occurred_at")
+        yield "occurred_at", data.get("occurred_at")
+        asked = set()
+        for place, where in ((data, "data"), (top, "top")):
+            for name in self.kind.instants:
+                asked.add((where, name))
+                yield name, place.get(name)
+        for name in ("timestamp", "created_at"):
+            if self.kind.takes_created_at_inside_data and ("data", name) not in asked:
+                yield name, data.get(name)
+            if ("top", name) not in asked:
+                yield name, top.get(name)
+
+    def event_id(self) -> str | None:
+        for place in (self.data, self.top):
+            found = _as_id(place.get("event_id"))
+            if found is not None:
+                return found
+        return _as_id(self.top.get("id")) if self.data else None
+
+    def unknown_fields(self) -> Iterator[str]:
+        known = _known_names(self.kind)
+        for key in self.top:
+            if key not in known and key not in ENVELOPE_KEYS:
+                yield key
+        for key in self.data:
+            if key not in known and key not in ("event_id", "occurred_at"):
+                yield f"data.{key}"
+
+
+_KNOWN: Final[dict[str, frozenset[str]]] = {}
+
+
+def _known_names(kind: EventType) -> frozenset[str]:
+    known = _KNOWN.get(kind.name)
+    if known is None:
+        inside = ("timestamp", "created_at") if kind.takes_created_at_inside_data else ()
+        known = _KNOWN[kind.name] = frozenset(
+            (*(name for wanted in kind.fields for name in wanted.names), *kind.instants, *inside)
+        )
+    return known
+
+
+def _when(
+    stated: int | None, business: tuple[str | bool | None, ...], arrival: Arrival
+) -> tuple[int, TimeSource] | None:
+    if stated is not None:
+        return stated, "payload"
+    if arrival.signed_at is not None:
+        return arrival.signed_at, "delivery"
+    if arrival.origin != "backfill":
+        return arrival.stored_at, "received"
+    if arrival.own_received_at is not None:
+        return arrival.own_received_at, "received"
+    for column in _DATED_BY:
+        day = business[_POSITION[column]]
+        if isinstance(day, str):
+            return values.date_as_instant(day), "date"
+    return None
+
+
+def _digest(
+    kind: EventType,
+    sender_event: str,
+    business: tuple[str | bool | None, ...],
+    body: bytes,
+    stated: int | None,
+) -> str:
+    if kind.name == OTHER:
+        return identity.other_hash(sender_event, body, stated)
+    return identity.fields_hash(kind.name, business, stated)
+
+
+def _as_id(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    return str(text) if 0 < len(text) <= ID_CHARACTERS_MAX else None
+
+
+def _found(value: Any) -> str:
+    """What was found, for a message: its kind, never its text (it may be personal)."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return "a boolean"
+    return f"unreadable text of {len(value)} characters" if type(value) is str else "a number"

@@ -1,0 +1,117 @@
+"""Where everything of one installation lies: one data directory, readable by its owner alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The names inside a data directory; nothing is created before `ensure`."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def lake(self) -> Path:
+        """Root of the hive-partitioned Parquet files; nothing else may lie below it."""
+        return self.root / "lake" / "events"
+
+    @property
+    def staging(self) -> Path:
+        """Half-written lake files: beside the lake, on its file system, outside every glob."""
+        return self.root / "staging"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.duckdb"
+
+    @property
+    def serve(self) -> Path:
+        return self.root / "serve.duckdb"
+
+    @property
+    def warehouse(self) -> Path:
+        """A symbolic link to the newest published version."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets.env"
+
+    @property
+    def plan_prices(self) -> Path:
+        """The team's own plan catalogue; replaces the shipped one where it exists."""
+        return self.root / "plan_prices.csv"
+
+    @property
+    def viewing(self) -> Path:
+        """Touched by an open dashboard page."""
+        return self.root / "viewing"
+
+    @property
+    def landing_lock(self) -> Path:
+        return self.root / "landing.lock"
+
+    @property
+    def refresh_lock(self) -> Path:
+        return self.root / "refresh.lock"
+
+    @property
+    def refresh_status(self) -> Path:
+        return self.root / "refresh.json"
+
+    def ensure(self) -> DataDir:
+        """Create the directory (0700) and close an existing one to everybody else."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.root.stat().st_mode & 0o077:
+            self.root.chmod(0o700)
+        return self
+
+
+def keep_files_private() -> None:
+    """From now on this process creates files 0600 and folders 0700."""
+    os.umask(0o077)
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make names created, renamed or removed in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def ensure_directory_durably(folder: Path, *, below: Path) -> None:
+    """Create `folder` and its parents down from `below`, each name synced into its parent."""
+    missing = []
+    current = folder
+    while not current.is_dir():
+        missing.append(current)
+        if current == below:
+            break
+        current = current.parent
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        fsync_directory(path.parent)
+
+
+def write_file_durably(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` atomically: whoever reads sees the old bytes or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)
+    fsync_directory(path.parent)
