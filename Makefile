@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
             && { command -v "$$name"; exit; }; done; echo no-python)
 CHECKED_PYTHON := ingest warehouse dashboards tests .ci
 export QUERY
-FULL_FAULTS := HOOKLAKE_TEST_KILL_CYCLES=1000
+FULL_FAULTS := FAULT_CYCLES=1000
 UV_COMPILE := pip compile --quiet --universal --python-version 3.11 --group dev \
               --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
