@@ -30,7 +30,7 @@ class SigningError(UsageError):
 
 @dataclass(frozen=True)
 class HmacTemplate:
-    """How scheme `hmac` signs: `{id}`, `{timestamp}` and `{body}` stand in the template."""
+    """How scheme `hmac` signs: the template has `{body}` and perhaps `{timestamp}` in it."""
 
     header: str = "X-Signature"
     prefix: str = ""
@@ -122,10 +122,11 @@ def _none(_envelope: Envelope, _secret: str) -> dict[str, str]:
 
 
 def _hmac(envelope: Envelope, secret: str, how: HmacTemplate) -> dict[str, str]:
-    # The body goes in last: a body that holds the text {id} must not be filled in.
-    before, _, after = how.template.partition("{body}")
-    has_body = "{body}" in how.template
-    signed = _fill(before, envelope) + (envelope.body if has_body else b"") + _fill(after, envelope)
+    # The body goes in last: a body that holds the text {timestamp} must not be filled in.
+    before, body, after = how.template.replace("{timestamp}", str(envelope.timestamp)).partition(
+        "{body}"
+    )
+    signed = before.encode() + (envelope.body if body else b"") + after.encode()
     try:
         digest = hmac.digest(secret.encode(), signed, how.algorithm)
     except ValueError as error:
@@ -135,14 +136,6 @@ def _hmac(envelope: Envelope, secret: str, how: HmacTemplate) -> dict[str, str]:
     if "{timestamp}" in how.template and how.timestamp_header:
         headers[how.timestamp_header] = str(envelope.timestamp)
     return headers
-
-
-def _fill(text: str, envelope: Envelope) -> bytes:
-    return (
-        text.replace("{timestamp}", str(envelope.timestamp))
-        .replace("{id}", envelope.delivery_id)
-        .encode()
-    )
 
 
 def _hex(secret: str, signed: bytes) -> str:

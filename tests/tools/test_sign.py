@@ -79,17 +79,17 @@ def test_a_token_travels_in_the_authorization_header_and_never_in_the_path() -> 
 @pytest.mark.parametrize(
     ("template", "signed", "has_timestamp"),
     [
-        ("{timestamp}.{body}", b"1700000000.{id}", True),
-        ("{id}.{timestamp}.{body}", b"msg_1.1700000000.{id}", True),
-        ("{body}", b"{id}", False),
-        ("{body}:{timestamp}", b"{id}:1700000000", True),
+        ("{timestamp}.{body}", b"1700000000.{timestamp}", True),
+        ("v1;{timestamp};{body};", b"v1;1700000000;{timestamp};", True),
+        ("{body}", b"{timestamp}", False),
+        ("{body}:{timestamp}", b"{timestamp}:1700000000", True),
     ],
 )
 def test_an_hmac_template_is_filled_but_the_body_is_not(
     template: str, signed: bytes, has_timestamp: bool
 ) -> None:
     how = HmacTemplate("X-Sig", "v1=", template, "sha512", "base64", "X-Time")
-    headers = signed_headers("hmac", Envelope(b"{id}", "msg_1", 1_700_000_000), "hush", how)
+    headers = signed_headers("hmac", Envelope(b"{timestamp}", "msg_1", 1_700_000_000), "hush", how)
     digest = hmac.new(b"hush", signed, hashlib.sha512).digest()
     assert headers["X-Sig"] == "v1=" + base64.b64encode(digest).decode()
     assert headers.get("X-Time") == ("1700000000" if has_timestamp else None)
