@@ -14,7 +14,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,7 @@ STAMP = VENV / "hooklake-installed"
 
 PYTHON_MIN = (3, 11)
 PROGRESS_STEP_PACKAGES = 20
+PIP_LAST_LINES = 30
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_PLACES = (
     "/snap/bin/chromium",
@@ -121,17 +123,30 @@ def install_lock() -> None:
     command = pip_command(
         "install", "--require-hashes", "--no-deps", "--progress-bar", "off", "-r", str(LOCK)
     )
+    said: deque[str] = deque(maxlen=PIP_LAST_LINES)
     with subprocess.Popen(
-        command, env=pip_environment(), stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        command,
+        env=pip_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
     ) as process:
         assert process.stdout is not None
-        for line in fetched(process.stdout, total):
+        for line in fetched(remembered(process.stdout, said), total):
             say(line)
     if process.returncode:
         raise CannotContinueError(
-            "pip could not install requirements.lock; its message is above. "
+            f"pip could not install requirements.lock:\n{''.join(said)}"
             "Is a package registry reachable?"
         )
+
+
+def remembered(lines: Iterable[str], last: deque[str]) -> Iterator[str]:
+    """The same lines, the latest of them kept in `last`: pip is quiet unless it fails."""
+    for line in lines:
+        last.append(line)
+        yield line
 
 
 def fetched(pip_output: Iterator[str], total: int) -> Iterator[str]:
