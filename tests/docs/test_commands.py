@@ -1,0 +1,86 @@
+"""README's commands, options and make targets are those of the program, each way."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import readme
+import typer
+from warehouse.cli import app
+
+from ingest.contract import EVENT_TYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+EVERYWHERE = {"--help", "--data-dir"}
+
+
+def program() -> click.Group:
+    command = typer.main.get_command(app)
+    assert isinstance(command, click.Group)
+    return command
+
+
+def visible_commands() -> dict[str, click.Command]:
+    return {name: command for name, command in program().commands.items() if not command.hidden}
+
+
+def long_options(command: click.Command) -> set[str]:
+    """Every `--option` that has a row in the command's help, --data-dir and --help left out."""
+    return {
+        name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+        for name in parameter.opts
+        if name.startswith("--")
+    } - EVERYWHERE
+
+
+def documented() -> dict[str, readme.Row]:
+    rows = readme.table(readme.section("Commands"), first_heading="command")
+    return {row.name.removeprefix("hooklake "): row for row in rows}
+
+
+def test_every_command_is_documented_and_every_documented_one_exists() -> None:
+    assert set(documented()) == set(visible_commands())
+
+
+@pytest.mark.parametrize("name", sorted(visible_commands()))
+def test_every_option_is_documented_and_every_documented_one_exists(name: str) -> None:
+    assert set(documented()[name].code(2)) == long_options(visible_commands()[name])
+
+
+@pytest.mark.parametrize("name", sorted(visible_commands()))
+def test_every_command_takes_a_data_directory_and_explains_each_option(name: str) -> None:
+    command = visible_commands()[name]
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert any("--data-dir" in option.opts for option in options)
+    assert all(option.help for option in options)
+    assert command.help
+
+
+@pytest.mark.parametrize("line", readme.shell_lines(readme.text()))
+def test_every_command_line_shown_is_one_the_program_understands(line: str) -> None:
+    words = shlex.split(line)
+    if words[0] == "make":
+        assert words[1] in make_targets(), line
+    elif words[0] == "hooklake":
+        command = visible_commands()[words[1]]
+        used = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
+        assert used <= long_options(command) | EVERYWHERE, line
+        if words[1] == "trigger":
+            assert words[2] in EVENT_TYPES
+
+
+def make_targets() -> set[str]:
+    """Every target with a line of help."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+
+
+def test_every_make_target_is_documented_and_every_documented_one_exists() -> None:
+    rows = readme.table(readme.section("Make targets"), first_heading="target")
+    assert {row.name.removeprefix("make ") for row in rows} == make_targets()
