@@ -13,7 +13,8 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
@@ -56,7 +57,7 @@ class Child:
     part: Part
     process: asyncio.subprocess.Process
     relay: asyncio.Task[None]
-    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS_LINES))
+    last_words: deque[str]
 
     async def ended(self) -> int:
         """Its exit code, once it has ended and all it said has been read."""
@@ -149,7 +150,9 @@ class Supervisor:
 
     async def fill(self) -> None:
         """Send the simulated accounts as any sender would, through the receiver."""
-        sender = await self.start(Part("demo", demo_data.ARGUMENTS))
+        self.console.print(f"sending a year of {demo_data.ACCOUNTS:,} simulated accounts …")
+        today = datetime.now(UTC).date()
+        sender = await self.start(Part("demo", demo_data.begin(self.settings.paths, today)))
         try:
             exit_code = await sender.ended()
             if exit_code:
