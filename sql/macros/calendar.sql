@@ -1,0 +1,49 @@
+{#- Instants as integers and months as numbers: the same on DuckDB and Spark, and several times
+faster than timestamp plus interval. -#}
+
+{% macro microseconds(instant) %}
+    {%- if target.type == 'duckdb' -%} epoch_us({{ instant }})
+    {%- else -%} unix_micros({{ instant }})
+    {%- endif -%}
+{% endmacro %}
+
+{#- Microseconds in a number of days (or hours), for comparing differences of instants. -#}
+{% macro days_us(days) %}{{ days * 86400000000 }}{% endmacro %}
+
+{% macro hours_us(hours) %}{{ hours * 3600000000 }}{% endmacro %}
+
+{% macro divide_whole(numerator, denominator) %}
+    {#- Whole-number division of numbers that are not negative. -#}
+    {%- if target.type == 'duckdb' -%} (({{ numerator }}) // ({{ denominator }}))
+    {%- else -%} (({{ numerator }}) div ({{ denominator }}))
+    {%- endif -%}
+{% endmacro %}
+
+{% macro month_number(day) %}
+    {#- Months since year 0: differences and sums of months become whole numbers. -#}
+    (12 * extract(year from {{ day }}) + extract(month from {{ day }}) - 1)
+{%- endmacro %}
+
+{% macro month_start(number) %}
+    make_date(
+        cast({{ divide_whole(number, 12) }} as integer),
+        cast(mod({{ number }}, 12) + 1 as integer),
+        1
+    )
+{%- endmacro %}
+
+{% macro day_in_month(number, day_of_month) %}
+    {#- That day of the numbered month, the month's last day where it has no such day, and never
+    beyond the last day that every client can hold. -#}
+    case
+        when {{ number }} > 119999 then cast('9999-12-31' as date)
+        else make_date(
+            cast({{ divide_whole(number, 12) }} as integer),
+            cast(mod({{ number }}, 12) + 1 as integer),
+            cast(least(
+                {{ day_of_month }},
+                extract(day from last_day({{ month_start(number) }}))
+            ) as integer)
+        )
+    end
+{%- endmacro %}

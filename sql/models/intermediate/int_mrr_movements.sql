@@ -1,0 +1,123 @@
+-- One row per change of state and currency that it touches. A change from one currency to
+-- another touches two: it leaves the old one (is_departure) and arrives in the new one.
+with
+
+states as (
+
+    select * from {{ account_ref('int_plan_states') }}
+
+),
+
+arrivals as (
+
+    select
+        account_id,
+        subscription_id,
+        attribution,
+        event_number,
+        occurred_at,
+        occurred_us,
+        false as is_departure,
+        coalesce(currency, currency_before) as currency,
+        case
+            when not is_paid or currency = currency_before then mrr_before
+            else 0
+        end as mrr_before,
+        mrr as mrr_after,
+        mrr_cost
+        - case
+            when not is_paid or currency = currency_before then mrr_cost_before
+            else 0
+        end as mrr_cost_delta,
+        case when is_paid then 1 else 0 end
+        - case
+            when is_paid_before and (not is_paid or currency = currency_before) then 1
+            else 0
+        end as paid_delta,
+    from states
+    where is_paid or is_paid_before
+
+),
+
+departures as (
+
+    select
+        account_id,
+        subscription_id,
+        attribution,
+        event_number,
+        occurred_at,
+        occurred_us,
+        true as is_departure,
+        currency_before as currency,
+        mrr_before,
+        0 as mrr_after,
+        -mrr_cost_before as mrr_cost_delta,
+        -1 as paid_delta,
+    from states
+    where is_paid and is_paid_before and currency <> currency_before
+
+),
+
+touched_currencies as (
+
+    select * from arrivals
+    union all
+    select * from departures
+
+),
+
+-- One deletion may end a workspace's subscription and then the account-level one.
+totals as (
+
+    select
+        *,
+        sum(mrr_after - mrr_before) over account_order as account_mrr_after,
+        sum(paid_delta) over account_order as paid_after,
+        row_number() over account_order as movement_number,
+    from touched_currencies
+    window account_order as (
+        partition by account_id, currency
+        order by
+            event_number,
+            case when attribution = 'account' then 1 else 0 end,
+            subscription_id
+        rows between unbounded preceding and current row
+    )
+
+),
+
+named as (
+
+    select
+        *,
+        account_mrr_after - (mrr_after - mrr_before) as account_mrr_before,
+        case
+            when paid_after > 0 and paid_after = paid_delta
+                then case when movement_number = 1 then 'new' else 'reactivation' end
+            when paid_after = 0 and paid_delta < 0 then 'churn'
+            when mrr_after > mrr_before then 'expansion'
+            when mrr_after < mrr_before then 'contraction'
+            else 'none'
+        end as mrr_movement,
+    from totals
+
+)
+
+select
+    account_id,
+    subscription_id,
+    event_number,
+    is_departure,
+    currency,
+    occurred_at,
+    occurred_us,
+    cast(mrr_before as decimal(18, 2)) as mrr_before,
+    cast(mrr_after as decimal(18, 2)) as mrr_after,
+    cast(account_mrr_before as decimal(18, 2)) as account_mrr_before,
+    cast(account_mrr_after as decimal(18, 2)) as account_mrr_after,
+    cast(mrr_cost_delta as decimal(18, 2)) as mrr_cost_delta,
+    paid_after - paid_delta as paid_before,
+    paid_after,
+    mrr_movement,
+from named

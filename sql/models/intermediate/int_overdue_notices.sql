@@ -1,0 +1,255 @@
+-- One row per notice, with the event that would close an episode opened by it (NULL =
+-- nothing has) and the notice that opens the episode it belongs to.
+with recursive
+
+notices as (
+
+    select
+        *,
+        min(event_number) over (
+            partition by account_id, payment_id
+        ) as payment_event_number,
+        first_value(workspace_id ignore nulls) over (
+            partition by account_id, payment_id
+            order by event_number
+            rows between unbounded preceding and unbounded following
+        ) as payment_workspace_id,
+        row_number() over (
+            partition by account_id, subscription_id order by event_number
+        ) as notice_number,
+        count(*) over (partition by account_id, subscription_id)
+        - count(payment_id) over (
+            partition by account_id, subscription_id
+        ) as notices_without_payment,
+    from {{ account_ref('stg_overdue_payment') }}
+
+),
+
+closings as (
+
+    select * from {{ account_ref('int_overdue_closings') }}
+
+),
+
+-- Grain: notice or closing.
+notices_and_closings as (
+
+    select
+        account_id,
+        event_number,
+        occurred_us,
+        true as is_notice,
+        case
+            when payment_id is null then workspace_id else payment_workspace_id
+        end as named_workspace_id,
+        coalesce(
+            case when payment_id is not null then payment_workspace_id end,
+            case when attribution <> 'account' then subscription_id end
+        ) as workspace_id,
+        cast(null as varchar) as reach,
+    from notices
+    union all
+    select
+        account_id,
+        event_number,
+        occurred_us,
+        false as is_notice,
+        cast(null as varchar) as named_workspace_id,
+        workspace_id,
+        reach,
+    from closings
+
+),
+
+-- Strictly later: the range starts one microsecond after the row.
+next_closings as (
+
+    select
+        *,
+        min(case when reach = 'any' then event_number end)
+            over account_later as next_any,
+        min(case when reach = 'any' and workspace_id is null then event_number end)
+            over account_later as next_of_no_workspace,
+        min(case when reach = 'last' then event_number end)
+            over account_later as next_last_deletion,
+        min(case when reach is not null then event_number end)
+            over workspace_later as next_of_workspace,
+    from notices_and_closings
+    window
+        account_later as (
+            partition by account_id
+            order by occurred_us
+            range between 1 following and unbounded following
+        ),
+        workspace_later as (
+            partition by account_id, workspace_id
+            order by occurred_us
+            range between 1 following and unbounded following
+        )
+
+),
+
+closed as (
+
+    select
+        notices.*,
+        case
+            when next_closings.named_workspace_id is not null
+                then least(
+                    next_closings.next_of_no_workspace, next_closings.next_of_workspace
+                )
+            when next_closings.workspace_id is not null
+                then least(
+                    next_closings.next_any,
+                    next_closings.next_last_deletion,
+                    next_closings.next_of_workspace
+                )
+            else least(next_closings.next_any, next_closings.next_last_deletion)
+        end as closing_event_number,
+    from notices
+    inner join next_closings
+        on
+            notices.account_id = next_closings.account_id
+            and notices.event_number = next_closings.event_number
+            and next_closings.is_notice
+
+),
+
+of_payments as (
+
+    select
+        notices.account_id,
+        notices.subscription_id,
+        notices.event_number,
+        notices.occurred_us,
+        notices.notice_number,
+        notices.payment_id,
+        case
+            when notices.payment_id is null then notices.event_number
+            else notices.payment_event_number
+        end as own_event_number,
+        case
+            when notices.payment_id is null then notices.closing_event_number
+            else openers.closing_event_number
+        end as own_closing_event_number,
+        notices.notices_without_payment,
+    from closed as notices
+    left join closed as openers
+        on
+            notices.account_id = openers.account_id
+            and notices.payment_event_number = openers.event_number
+
+),
+
+-- Notices without a payment, one after the other within their subscription: each joins the
+-- episode that is still open and was last noticed at most seven days ago, or opens its own.
+walked as (
+
+    select
+        account_id,
+        subscription_id,
+        notice_number,
+        event_number,
+        own_event_number as opening_event_number,
+        own_event_number as open_event_number,
+        own_closing_event_number as open_closing_event_number,
+        occurred_us as open_last_us,
+    from of_payments
+    where notices_without_payment > 0 and notice_number = 1
+    union all
+    select
+        walked.account_id,
+        walked.subscription_id,
+        notices.notice_number,
+        notices.event_number,
+        case
+            when notices.payment_id is not null then notices.own_event_number
+            when
+                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
+                and (
+                    walked.open_closing_event_number is null
+                    or walked.open_closing_event_number > notices.event_number
+                )
+                then walked.open_event_number
+            else notices.own_event_number
+        end as opening_event_number,
+        case
+            when notices.payment_id is not null
+                then case
+                    when
+                        notices.own_closing_event_number is null
+                        or notices.own_closing_event_number > notices.event_number
+                        then notices.own_event_number
+                    else walked.open_event_number
+                end
+            when
+                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
+                and (
+                    walked.open_closing_event_number is null
+                    or walked.open_closing_event_number > notices.event_number
+                )
+                then walked.open_event_number
+            else notices.own_event_number
+        end as open_event_number,
+        case
+            when notices.payment_id is not null
+                then case
+                    when
+                        notices.own_closing_event_number is null
+                        or notices.own_closing_event_number > notices.event_number
+                        then notices.own_closing_event_number
+                    else walked.open_closing_event_number
+                end
+            when
+                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
+                and (
+                    walked.open_closing_event_number is null
+                    or walked.open_closing_event_number > notices.event_number
+                )
+                then walked.open_closing_event_number
+            else notices.own_closing_event_number
+        end as open_closing_event_number,
+        case
+            when
+                notices.payment_id is not null
+                and notices.own_closing_event_number <= notices.event_number
+                then walked.open_last_us
+            else notices.occurred_us
+        end as open_last_us,
+    from walked
+    inner join of_payments as notices
+        on
+            walked.account_id = notices.account_id
+            and walked.subscription_id = notices.subscription_id
+            and walked.notice_number + 1 = notices.notice_number
+            and notices.notices_without_payment > 0
+
+)
+
+select
+    closed.account_id,
+    closed.subscription_id,
+    closed.event_number,
+    closed.event_id,
+    closed.occurred_at,
+    closed.occurred_us,
+    closed.occurred_date,
+    closed.workspace_id,
+    closed.payment_id,
+    closed.amount,
+    closed.currency,
+    closed.auto_renew,
+    closed.due_date,
+    closed.closing_event_number,
+    coalesce(
+        walked.opening_event_number,
+        case
+            when closed.payment_id is null then closed.event_number
+            else closed.payment_event_number
+        end
+    ) as opening_event_number,
+from closed
+left join walked
+    on
+        closed.account_id = walked.account_id
+        and closed.event_number = walked.event_number

@@ -1,0 +1,172 @@
+{{ config(materialized='account_table') }}
+-- One row per change of a subscription's state; repeats and healed gaps are none.
+with
+
+states as (
+
+    select
+        *,
+        cast(occurred_at as date) as changed_date,
+        case when is_paid or is_paid_before then coalesce(currency, currency_before) end
+            as change_currency,
+    from {{ account_ref('int_plan_states') }}
+
+),
+
+movements as (
+
+    select *
+    from {{ account_ref('int_mrr_movements') }}
+    where not is_departure
+
+),
+
+episodes as (
+
+    select *
+    from {{ account_ref('int_overdue_episodes') }}
+    where status <> 'recovered'
+
+),
+
+-- Grain: state.
+known_ends as (
+
+    select
+        account_id,
+        subscription_id,
+        state_number,
+        max_by(
+            known_end_date,
+            case when known_end_date is not null then event_number end
+        ) as known_end_date,
+    from {{ account_ref('int_known_ends') }}
+    group by account_id, subscription_id, state_number
+
+),
+
+-- Cancels and the episodes that may have caused them, on one line of time.
+cancels_and_episodes as (
+
+    select
+        account_id,
+        subscription_id,
+        occurred_us,
+        event_number,
+        cast(null as bigint) as episode_event_number,
+    from states
+    where is_paid_before and not is_paid
+    union all
+    select
+        account_id,
+        subscription_id,
+        opened_us as occurred_us,
+        cast(null as bigint) as event_number,
+        event_number as episode_event_number,
+    from episodes
+
+),
+
+latest_episodes as (
+
+    select
+        account_id,
+        subscription_id,
+        event_number,
+        max(episode_event_number) over (
+            partition by account_id, subscription_id
+            order by occurred_us
+            range between {{ days_us(30) }} preceding and current row
+        ) as episode_event_number,
+    from cancels_and_episodes
+
+),
+
+cancels as (
+
+    select
+        states.account_id,
+        states.subscription_id,
+        states.event_number,
+        case
+            when states.event_type = 'workspace_deleted' then 'workspace_deleted'
+            when episodes.cause = 'unknown' then 'overdue'
+            when episodes.cause is not null then episodes.cause
+            when states.changed_date >= known_ends.known_end_date - 1 then 'expiry'
+            else 'early'
+        end as cause,
+    from states
+    inner join latest_episodes
+        on
+            states.account_id = latest_episodes.account_id
+            and states.subscription_id = latest_episodes.subscription_id
+            and states.event_number = latest_episodes.event_number
+    left join episodes
+        on
+            latest_episodes.account_id = episodes.account_id
+            and latest_episodes.episode_event_number = episodes.event_number
+    left join known_ends
+        on
+            states.account_id = known_ends.account_id
+            and states.subscription_id = known_ends.subscription_id
+            and states.state_number - 1 = known_ends.state_number
+
+),
+
+typed as (
+
+    select
+        *,
+        case
+            when not is_paid_before and is_paid and not is_paid_ever_before then 'new'
+            when not is_paid_before and is_paid then 'reactivation'
+            when is_paid_before and not is_paid then 'cancel'
+            when is_paid and (is_unpriced or is_unpriced_before) then 'switch'
+            when is_paid and tier > tier_before then 'upgrade'
+            when is_paid and tier < tier_before then 'downgrade'
+            when is_paid and currency <> currency_before then 'switch'
+            when is_paid and mrr > mrr_before then 'upgrade'
+            when is_paid and mrr < mrr_before then 'downgrade'
+            when is_paid then 'switch'
+            when plan_id_before = 'trial' and plan_id = 'free' then 'trial_over'
+            when plan_id_before = 'free' and plan_id is null then 'closed'
+            else 'start_free'
+        end as change_type,
+    from states
+
+)
+
+select
+    md5(typed.subscription_id || '|' || typed.event_id) as change_id,
+    typed.account_id,
+    typed.subscription_id,
+    typed.attribution,
+    typed.occurred_at as changed_at,
+    typed.plan_id_before as from_plan_id,
+    typed.plan_id as to_plan_id,
+    typed.change_type,
+    coalesce(movements.mrr_before, 0) as mrr_before,
+    coalesce(movements.mrr_after, 0) as mrr_after,
+    coalesce(movements.mrr_after - movements.mrr_before, 0) as mrr_delta,
+    coalesce(movements.account_mrr_before, 0) as account_mrr_before,
+    coalesce(movements.account_mrr_after, 0) as account_mrr_after,
+    coalesce(movements.mrr_movement, 'none') as mrr_movement,
+    typed.change_currency as currency,
+    typed.auto_renew,
+    typed.start_date,
+    typed.end_date,
+    cancels.cause,
+    typed.is_unpriced,
+    typed.event_id,
+    typed.event_number,
+from typed
+left join movements
+    on
+        typed.account_id = movements.account_id
+        and typed.subscription_id = movements.subscription_id
+        and typed.event_number = movements.event_number
+left join cancels
+    on
+        typed.account_id = cancels.account_id
+        and typed.subscription_id = cancels.subscription_id
+        and typed.event_number = cancels.event_number

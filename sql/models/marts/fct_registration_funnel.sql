@@ -1,0 +1,141 @@
+{{ config(materialized='account_table') }}
+-- One row per account with a user_registered event and when it took each step. A step seen
+-- implies the earlier ones: webhooks get lost.
+with
+
+registered as (
+
+    select
+        *,
+        occurred_us - 5 * 60 * 1000000 as earliest_workspace_us,
+    from {{ account_ref('stg_user_registered') }}
+
+),
+
+workspace_created as (
+
+    select * from {{ account_ref('stg_workspace_created') }}
+
+),
+
+periods as (
+
+    select *
+    from {{ account_ref('int_plan_periods') }}
+    where is_paid
+
+),
+
+plan_renewed as (
+
+    select * from {{ account_ref('stg_plan_renewed') }}
+
+),
+
+plan_events as (
+
+    select * from {{ account_ref('int_plan_events') }}
+
+),
+
+first_workspaces as (
+
+    select
+        registered.account_id,
+        min(
+            greatest(workspace_created.occurred_at, registered.occurred_at)
+        ) as workspace_at,
+    from registered
+    inner join workspace_created
+        on
+            registered.account_id = workspace_created.account_id
+            and workspace_created.occurred_us >= registered.earliest_workspace_us
+    group by registered.account_id
+
+),
+
+-- A period known by its day alone may have begun after the registration of that day.
+first_periods as (
+
+    select
+        registered.account_id,
+        greatest(periods.valid_from, registered.occurred_at) as paid_at,
+        periods.plan_id,
+    from registered
+    inner join periods on registered.account_id = periods.account_id
+    where
+        periods.valid_to is null
+        or periods.valid_to > registered.occurred_at
+        or (
+            coalesce(periods.event_time_source = 'date', false)
+            and cast(periods.valid_from as date) = registered.occurred_date
+        )
+    qualify row_number() over (
+        partition by registered.account_id
+        order by
+            greatest(periods.valid_from, registered.occurred_at),
+            periods.event_number
+    ) = 1
+
+),
+
+first_renewals as (
+
+    select
+        registered.account_id,
+        plan_renewed.occurred_at as renewed_at,
+        coalesce(plan_renewed.plan_id, plan_events.plan_id) as plan_id,
+    from registered
+    inner join plan_renewed
+        on
+            registered.account_id = plan_renewed.account_id
+            and plan_renewed.occurred_us >= registered.occurred_us
+    left join plan_events
+        on
+            plan_renewed.account_id = plan_events.account_id
+            and plan_renewed.event_number = plan_events.event_number
+    qualify row_number() over (
+        partition by registered.account_id order by plan_renewed.event_number
+    ) = 1
+
+),
+
+-- A renewal proves a payment that no plan event told of.
+steps as (
+
+    select
+        registered.account_id,
+        registered.occurred_at as registered_at,
+        registered.occurred_date as cohort_date,
+        coalesce(registered.source, 'unknown') as source,
+        first_workspaces.workspace_at as own_workspace_at,
+        least(first_periods.paid_at, first_renewals.renewed_at) as paid_at,
+        case
+            when
+                first_periods.paid_at is null
+                or first_renewals.renewed_at < first_periods.paid_at
+                then coalesce(first_renewals.plan_id, first_periods.plan_id)
+            else first_periods.plan_id
+        end as first_paid_plan_id,
+        first_renewals.renewed_at,
+    from registered
+    left join first_workspaces on registered.account_id = first_workspaces.account_id
+    left join first_periods on registered.account_id = first_periods.account_id
+    left join first_renewals on registered.account_id = first_renewals.account_id
+
+)
+
+select
+    account_id,
+    registered_at,
+    source,
+    least(own_workspace_at, paid_at) as workspace_at,
+    paid_at,
+    first_paid_plan_id,
+    renewed_at,
+    {{ divide_whole(
+        microseconds('paid_at') ~ ' - ' ~ microseconds('registered_at'), 1000000
+    ) }} as seconds_to_paid,
+    cohort_date,
+    {{ microseconds('registered_at') }} as registered_us,
+from steps
