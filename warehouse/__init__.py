@@ -1,0 +1,10 @@
+"""From the lake to tables people read.
+
+state.py      the lake's events without bodies, each once, each with its owner; who changed
+settle.py     which of several rows with one id is the event
+transform.py  dbt in process: the models in sql/ over the touched accounts, or over everybody
+publish.py    an immutable copy of the result, swapped in by a symbolic link
+refresh.py    the order of it all, once or on every change
+reader.py     the newest published version, for whoever reads
+adhoc.py      analysts' SQL in a sandbox
+"""
