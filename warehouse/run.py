@@ -43,11 +43,16 @@ class PartFailedError(HooklakeError):
 
 @dataclass(frozen=True)
 class Part:
-    """A command of ours; `ready_url` answers 200 once it works, None where nothing can be asked."""
+    """A command of ours.
+
+    ready_url: answers 200 once it works; None where nothing can be asked. is_talking: what it
+    prints is for the person at the screen; of the others only the error stream is.
+    """
 
     name: str
     arguments: tuple[str, ...]
     ready_url: str | None = None
+    is_talking: bool = False
 
 
 @dataclass
@@ -56,12 +61,12 @@ class Child:
 
     part: Part
     process: asyncio.subprocess.Process
-    relay: asyncio.Task[None]
+    relays: tuple[asyncio.Task[None], ...]
     last_words: deque[str]
 
     async def ended(self) -> int:
         """Its exit code, once it has ended and all it said has been read."""
-        await self.relay
+        await asyncio.wait(self.relays)
         return await self.process.wait()
 
 
@@ -79,7 +84,9 @@ def run(settings: Settings, *, demo: bool = False) -> int:
     )
     credentials = ensure_credentials(settings)
     console = Console(soft_wrap=True, highlight=False)
-    asyncio.run(Supervisor(credentials.settings, console).run(demo=demo))
+    may_show_token = console.is_terminal or "tokens" in credentials.made
+    screen = welcome(credentials.settings, may_show_token=may_show_token)
+    asyncio.run(Supervisor(credentials.settings, console, screen).run(demo=demo))
     return 0
 
 
@@ -97,9 +104,10 @@ def parts(settings: Settings) -> tuple[Part, ...]:
 class Supervisor:
     """Owns the children from their start to their end; used once."""
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, screen: Text) -> None:
         self.settings = settings
         self.console = console
+        self.screen = screen
         self.children: list[Child] = []
         self.asked_to_stop = asyncio.Event()
         self.asked_twice = asyncio.Event()
@@ -144,7 +152,7 @@ class Supervisor:
         """Wait until all work, say where they are, and fill a demo that is not filled yet."""
         for child in self.children:
             await wait_until_ready(child.part)
-        self.console.print(welcome(self.settings))
+        self.console.print(self.screen)
         if demo and not demo_data.is_filled(self.settings.paths):
             await self.fill()
 
@@ -152,7 +160,8 @@ class Supervisor:
         """Send the simulated accounts as any sender would, through the receiver."""
         self.console.print(f"sending a year of {demo_data.ACCOUNTS:,} simulated accounts …")
         today = datetime.now(UTC).date()
-        sender = await self.start(Part("demo", demo_data.begin(self.settings.paths, today)))
+        fill_command = demo_data.begin(self.settings.paths, today)
+        sender = await self.start(Part("demo", fill_command, is_talking=True))
         try:
             exit_code = await sender.ended()
             if exit_code:
@@ -168,30 +177,35 @@ class Supervisor:
             *part.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
             env=child_environment(self.settings),
             limit=LINE_BYTES_MAX,
             start_new_session=True,
         )
+        assert process.stdout is not None
+        assert process.stderr is not None
         last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
-        relay = asyncio.create_task(self.relay(part, process, last_words))
-        return Child(part, process, relay, last_words)
+        streams = ((process.stdout, part.is_talking), (process.stderr, True))
+        relays = tuple(
+            asyncio.create_task(self.relay(part, stream, last_words, is_shown=is_shown))
+            for stream, is_shown in streams
+        )
+        return Child(part, process, relays, last_words)
 
     async def relay(
-        self, part: Part, process: asyncio.subprocess.Process, last_words: deque[str]
+        self, part: Part, stream: asyncio.StreamReader, last_words: deque[str], *, is_shown: bool
     ) -> None:
-        """Show what a child says as far as it is worth showing; remember all of its last lines."""
-        assert process.stdout is not None
+        """Show a child's lines as far as they are worth showing; remember the latest of all."""
         while True:
             try:
-                raw = await process.stdout.readline()
+                raw = await stream.readline()
             except ValueError:  # a line over the limit; the stream has dropped it
                 continue
             if not raw:
                 return
             line = raw.decode("utf-8", "replace").rstrip()
             last_words.append(line)
-            shown = readable(line)
+            shown = readable(line) if is_shown else None
             if shown is not None:
                 self.console.print(Text(f"{part.name:>9}  ", style="dim"), Text(shown), sep="")
 

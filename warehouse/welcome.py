@@ -16,7 +16,7 @@ SAMPLE_BODY: Final = {
     "data": {"email": "ada@example.com", "source": "landing_page"},
 }
 QUIET_LEVELS: Final = frozenset(("debug", "info"))
-LOG_FIELDS_HIDDEN: Final = frozenset(("event", "level", "timestamp", "logger"))
+LOG_FIELDS_HIDDEN: Final = frozenset(("event", "level", "timestamp", "part"))
 
 
 def local_url(host: str, port: int) -> str:
@@ -25,14 +25,18 @@ def local_url(host: str, port: int) -> str:
     return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
-def welcome(settings: Settings) -> Text:
-    """What to do next: the URL for UChat, the dashboard, a request that works when pasted."""
-    rows = (
-        ("give to UChat", delivery_url(settings)),
+def welcome(settings: Settings, *, may_show_token: bool) -> Text:
+    """What to do next: the URL for UChat, the dashboard, a request that works when pasted.
+
+    may_show_token: false where the screen may be a log that is kept.
+    """
+    rows: tuple[tuple[str, str], ...] = (
+        ("give to UChat", delivery_url(settings, may_show_token=may_show_token)),
         ("dashboard", local_url(settings.dashboard_host, settings.dashboard_port)),
-        ("try it", first_request(settings)),
-        ("secrets", str(settings.paths.secrets)),
+        ("try it", first_request(settings, may_show_token=may_show_token)),
     )
+    if settings.paths.secrets.exists():
+        rows = (*rows, ("secrets", str(settings.paths.secrets)))
     text = Text("\nhooklake is running. Ctrl-C ends it.\n\n", style="bold")
     for label, value in rows:
         text.append(f"  {label:<14}", style="dim")
@@ -45,18 +49,22 @@ def welcome(settings: Settings) -> Text:
     return text
 
 
-def delivery_url(settings: Settings) -> str:
+def delivery_url(settings: Settings, *, may_show_token: bool) -> str:
     """The webhook URL, with the first token in it where tokens are accepted."""
-    if "token" in settings.verify and settings.tokens:
-        return f"{settings.webhook_url}/{settings.tokens[0].value}"
-    return settings.webhook_url
+    if "token" not in settings.verify or not settings.tokens:
+        return settings.webhook_url
+    token = settings.tokens[0].value if may_show_token else "<a token of HOOKLAKE_TOKENS>"
+    return f"{settings.webhook_url}/{token}"
 
 
-def first_request(settings: Settings) -> str:
-    """A shell command that delivers one event: curl where no signature is needed."""
-    if {"token", "none"} & set(settings.verify):
-        body = json.dumps(SAMPLE_BODY)
-        return f"curl {shlex.quote(delivery_url(settings))} --data {shlex.quote(body)}"
+def first_request(settings: Settings, *, may_show_token: bool) -> str:
+    """A shell command that delivers one event; curl where no secret has to be added."""
+    needs_no_signature = "none" in settings.verify or (
+        "token" in settings.verify and may_show_token
+    )
+    if needs_no_signature:
+        url = delivery_url(settings, may_show_token=may_show_token)
+        return f"curl {shlex.quote(url)} --data {shlex.quote(json.dumps(SAMPLE_BODY))}"
     return f"hooklake trigger user_registered --data-dir {shlex.quote(str(settings.data_dir))}"
 
 

@@ -13,17 +13,28 @@ WITH_TOKEN = Settings(tokens=(NamedSecret("token-1", "t0k3n"),))  # type: ignore
 
 
 def test_the_screen_names_the_url_for_the_sender_and_the_dashboard() -> None:
-    shown = welcome(WITH_TOKEN).plain
+    shown = welcome(WITH_TOKEN, may_show_token=True).plain
 
     assert "give to UChat http://127.0.0.1:8080/webhooks/uchat/t0k3n\n" in shown
     assert "dashboard     http://127.0.0.1:8501\n" in shown
 
 
+def test_where_the_screen_may_be_a_log_no_token_is_on_it() -> None:
+    shown = welcome(WITH_TOKEN, may_show_token=False).plain
+
+    assert "t0k3n" not in shown
+    assert "/webhooks/uchat/<a token of HOOKLAKE_TOKENS>" in shown
+    assert "hooklake trigger user_registered --data-dir data" in shown
+
+
 def test_without_tokens_the_url_is_bare_and_the_first_request_is_signed_by_trigger() -> None:
     settings = Settings(verify="standard", data_dir=Path("my data"))  # type: ignore[arg-type, call-arg]
 
-    assert delivery_url(settings) == "http://127.0.0.1:8080/webhooks/uchat"
-    assert first_request(settings) == "hooklake trigger user_registered --data-dir 'my data'"
+    url = delivery_url(settings, may_show_token=True)
+    command = first_request(settings, may_show_token=True)
+
+    assert url == "http://127.0.0.1:8080/webhooks/uchat"
+    assert command == "hooklake trigger user_registered --data-dir 'my data'"
 
 
 @pytest.mark.parametrize(
