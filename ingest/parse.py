@@ -125,12 +125,12 @@ def parse_body(body: bytes, arrival: Arrival) -> Event | Malformed:
     return parse_document(document, body, arrival)
 
 
-def parse_document(
-    document: dict[str, Any], body: bytes, arrival: Arrival
-) -> Event | Malformed:
+def parse_document(document: dict[str, Any], body: bytes, arrival: Arrival) -> Event | Malformed:
     """`parse_body` for a document already read strictly; `body`: its exact bytes."""
     sender_event, problem = _sender_event(document)
-    kind = OTHER_TYPE if sender_event is None else TYPE_BY_NAME.get(sender_event.lower(), OTHER_TYPE)
+    kind = (
+        OTHER_TYPE if sender_event is None else TYPE_BY_NAME.get(sender_event.lower(), OTHER_TYPE)
+    )
     nested = document.get("data")
     data: dict[str, Any] = nested if isinstance(nested, dict) else {}
     reading = _Reading(kind, document, data)
@@ -189,8 +189,7 @@ def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]
     return None, Problem(
         "event_type",
         "missing",
-        "no event, event_type or type names the event; add one, such as "
-        '"event": "user_registered"',
+        'no event, event_type or type names the event; add one, such as "event": "user_registered"',
     )
 
 

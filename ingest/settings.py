@@ -107,7 +107,9 @@ class Settings(BaseSettings):
     dashboard_host: str = Field("127.0.0.1", description="address the dashboard listens on")
     dashboard_port: int = Field(8501, ge=0, le=65535, description="port of the dashboard")
     node: str = Field(
-        "n1", pattern=r"^[a-z0-9-]{1,32}$", description="this receiver's name in file names and rows"
+        "n1",
+        pattern=r"^[a-z0-9-]{1,32}$",
+        description="this receiver's name in file names and rows",
     )
     verify: Annotated[tuple[str, ...], NoDecode] = Field(
         ("standard", "token"), description="accepted schemes; one satisfied suffices"
@@ -239,7 +241,7 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     try:
         root = given.get("data_dir") or _DataDirOnly(_env_file=dotenv).data_dir  # type: ignore[call-arg]
         files = (DataDir(Path(root)).secrets, dotenv)  # the later one wins
-        return Settings(_env_file=files, **given)
+        return Settings(_env_file=files, **given)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
 
@@ -289,8 +291,10 @@ def ensure_credentials(settings: Settings) -> Credentials:
     if not lines:
         return Credentials(settings, ())
     path = settings.paths.ensure().secrets
-    before = path.read_text("utf-8") if path.exists() else (
-        "# Made by hooklake. The environment and ./.env go before this file.\n"
+    before = (
+        path.read_text("utf-8")
+        if path.exists()
+        else ("# Made by hooklake. The environment and ./.env go before this file.\n")
     )
     if before and not before.endswith("\n"):
         before += "\n"

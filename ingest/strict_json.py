@@ -101,12 +101,12 @@ def _too_deep() -> InvalidJsonError:
 def _check_depth(text: str) -> None:
     depth = 0
     for match in _TOKENS.finditer(text):
-        token = match[0]
-        if token in "{[":
+        bracket = match[0]
+        if bracket in "{[":
             depth += 1
             if depth > DEPTH_MAX:
                 raise _too_deep()
-        elif token in "}]":
+        elif bracket in "}]":
             depth -= 1
 
 

@@ -156,7 +156,7 @@ def _calendar_instant(match: re.Match[str]) -> int | None:
         if seconds == _LEAP_SECOND:
             moment += timedelta(seconds=1)
         if sign:
-            if int(offset_minute) >= 60 or int(offset_hour) >= 24:  # noqa: PLR2004
+            if int(offset_minute) >= 60 or int(offset_hour) >= 24:
                 return None
             offset = timedelta(hours=int(offset_hour), minutes=int(offset_minute))
             moment = moment.replace(tzinfo=timezone(offset if sign == "+" else -offset))

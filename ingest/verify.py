@@ -151,7 +151,9 @@ class Verifier:
         families = [
             family
             for family in ("webhook", "svix")
-            if any(f"{family}-{part}".encode() in headers for part in ("id", "timestamp", "signature"))
+            if any(
+                f"{family}-{part}".encode() in headers for part in ("id", "timestamp", "signature")
+            )
         ]
         if len(families) > 1:
             raise _RefusalError(
@@ -232,9 +234,7 @@ class Verifier:
         scheme, name = "shopify", "X-Shopify-Hmac-SHA256"
         value = request.headers.one(scheme, name)
         if not _BASE64_SHA256.fullmatch(value):
-            raise _RefusalError(
-                scheme, "malformed_header", f"{name} is not base64 of a SHA-256"
-            )
+            raise _RefusalError(scheme, "malformed_header", f"{name} is not base64 of a SHA-256")
         key_name = _match(scheme, self._plain_keys, request.body, [value], "sha256", _as_base64)
         return _signed(scheme, key_name, request.body)
 

@@ -1,0 +1,417 @@
+"""The receiver's HTTP side: routes, limits on a body, and the answer to every delivery.
+
+A delivery's way: `_deliver` reads the body within its limits -> `Verifier` proves the sender ->
+`parse_body` reads the event -> `Committer` stores it -> the outcome becomes the answer. No answer
+with a 2xx status is sent before the transaction that holds the delivery has been synced.
+
+Source: design.md, "HTTP".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ingest.commit import NotStoredError, OutcomeUnknownError
+from ingest.http_protocol import PROTOCOL_KEY
+from ingest.ledger import Delivery, Outcome
+from ingest.observe import LineLimit, Metrics, log
+from ingest.openapi import openapi_document
+from ingest.parse import Arrival, parse_body
+from ingest.settings import WEBHOOK_PATH, Settings
+from ingest.verify import Headers, Rejected, Request, Verified, Verifier
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_SECONDS_MAX: Final = 10.0
+HEADER_FIELDS_MAX: Final = 64
+RETRY_AFTER_SECONDS: Final = 1
+LANDING_LAG_SECONDS_MAX: Final = 300.0
+LINGER_SECONDS: Final = 1.0
+LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
+
+_NOT_STORED: Final = {
+    "queue_full": "more deliveries are waiting than the queue may hold",
+    "draining": "the receiver is shutting down",
+    "disk_full": "the disk is full; nothing is lost that was acknowledged",
+    "low_space": "free disk is below HOOKLAKE_FREE_BYTES_MIN",
+    "ledger_sick": "the ledger cannot be written",
+    "timeout": "the ledger did not take the delivery within 8 s",
+}
+
+
+class Storage(Protocol):
+    """What the application needs of the commit side."""
+
+    @property
+    def queue_bytes(self) -> int: ...
+    def submit(self, delivery: Delivery) -> asyncio.Future[Outcome]: ...
+    def note_rejection(
+        self, *, received_at: int, reason: str, detail: str, client: str | None, body_bytes: int
+    ) -> None: ...
+
+
+class Readiness(Protocol):
+    """Whether a delivery can be stored durably right now."""
+
+    def problem(self) -> str | None:
+        """A key of `_NOT_STORED`, or None."""
+
+    def report(self) -> dict[str, Any]:
+        """Free bytes, landing lag and the like, for `/readyz` and the metrics."""
+
+
+class _AnswerError(Exception):
+    """Ends a request with a status; `is_closing` also ends the connection."""
+
+    def __init__(self, status: int, reason: str, detail: str, *, is_closing: bool = False) -> None:
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+        self.is_closing = is_closing
+        super().__init__(detail)
+
+
+class _ClientGoneError(Exception):
+    """Nobody is left to be answered."""
+
+
+class Receiver:
+    """Answers deliveries. `now`: Unix time in seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        readiness: Readiness,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._verifier = Verifier(settings)
+        self._storage = storage
+        self._readiness = readiness
+        self._metrics = metrics
+        self._now = now
+        self._log = log("receiver")
+        self._rejection_lines = LineLimit()
+        self._rejection_records = LineLimit(60)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, answer = await self._deliver(scope, receive)
+        except _AnswerError as error:
+            self._metrics.refused.labels(error.reason).inc()
+            answer = {"status": _WORD.get(error.status, "refused"), "reason": error.detail}
+            await _send_json(send, error.status, answer, error.is_closing, receive)
+        except _ClientGoneError:
+            self._metrics.refused.labels("client_gone").inc()
+        else:
+            await _send_json(send, status, answer, False, receive)
+
+    async def _deliver(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
+        raw_headers = scope["headers"]
+        declared = _check_framing(raw_headers, self._settings.body_bytes_max)
+        headers = Headers(raw_headers)
+        problem = self._readiness.problem()
+        if problem is not None:
+            raise _AnswerError(503, problem, _NOT_STORED[problem], is_closing=declared != 0)
+        body = await _read_body(receive, declared, self._settings.body_bytes_max)
+        now = self._now()
+        verdict = self._verifier.verify(
+            Request(headers, body, now, scope.get("path_params", {}).get("token"))
+        )
+        received_at = int(now * 1_000_000)
+        if isinstance(verdict, Rejected):
+            self._note_rejection(verdict, scope, received_at, len(body))
+            raise _RejectedAnswer(verdict)
+        self._metrics.key_uses.labels(verdict.scheme, verdict.key_name).inc()
+        delivery = _as_delivery(body, verdict, received_at)
+        outcome = await self._store(delivery, scope)
+        return self._answer(delivery, outcome)
+
+    async def _store(self, delivery: Delivery, scope: Scope) -> Outcome:
+        try:
+            return await self._storage.submit(delivery)
+        except NotStoredError as error:
+            raise _AnswerError(503, error.reason, _NOT_STORED[error.reason]) from None
+        except OutcomeUnknownError:
+            protocol = scope.get(PROTOCOL_KEY)
+            if protocol is not None:
+                protocol.abort()
+            raise _ClientGoneError from None
+
+    def _answer(self, delivery: Delivery, outcome: Outcome) -> tuple[int, dict[str, Any]]:
+        event_type = outcome.event_type or delivery.content.event_type or "none"
+        self._metrics.deliveries.labels(outcome.verdict, event_type).inc()
+        if outcome.verdict == "quarantined":
+            self._log.warning(
+                "quarantined",
+                seq=outcome.seq,
+                problems=[f"{problem.field}:{problem.code}" for problem in outcome.problems],
+            )
+            return 202, {
+                "status": "quarantined",
+                "seq": outcome.seq,
+                "errors": [problem.as_dict() for problem in outcome.problems],
+            }
+        answer: dict[str, Any] = {
+            "status": outcome.verdict,
+            "event_id": outcome.event_id,
+            "event_type": outcome.event_type,
+            "seq": outcome.seq,
+        }
+        if outcome.id_reused:
+            self._metrics.ids_reused.inc()
+            answer["id_reused"] = True
+        if outcome.warnings:
+            answer["warnings"] = [problem.as_dict() for problem in outcome.warnings]
+        self._log.debug(outcome.verdict, seq=outcome.seq, event_type=outcome.event_type)
+        return 200, answer
+
+    def _note_rejection(
+        self, verdict: Rejected, scope: Scope, received_at: int, body_bytes: int
+    ) -> None:
+        reasons = "+".join(sorted({refusal.reason for refusal in verdict.refusals}))
+        if self._rejection_records.allows():
+            client = scope.get("client")
+            self._storage.note_rejection(
+                received_at=received_at,
+                reason=reasons,
+                detail=verdict.reason,
+                client=client[0] if client else None,
+                body_bytes=body_bytes,
+            )
+        if self._rejection_lines.allows():
+            self._log.warning(
+                "rejected",
+                reasons=reasons,
+                detail=verdict.reason,
+                unlogged_before=self._rejection_lines.take_suppressed(),
+            )
+
+
+_WORD: Final = {401: "rejected", 503: "unavailable"}
+
+
+class _RejectedAnswer(_AnswerError):  # noqa: N818
+    def __init__(self, verdict: Rejected) -> None:
+        super().__init__(401, "not_verified", verdict.reason)
+
+
+def _as_delivery(body: bytes, verdict: Verified, received_at: int) -> Delivery:
+    content = parse_body(
+        body,
+        Arrival(stored_at=received_at, signed_id=verdict.delivery_id, signed_at=verdict.signed_at),
+    )
+    return Delivery(
+        content=content,
+        body=body,
+        received_at=received_at,
+        delivery_id=verdict.delivery_id,
+        signed_at=verdict.signed_at,
+        verified_by=f"{verdict.scheme}:{verdict.key_name}",
+    )
+
+
+def _check_framing(raw_headers: list[tuple[bytes, bytes]], body_bytes_max: int) -> int | None:
+    """The declared length, None where the body is chunked. Raises: _AnswerError."""
+    if len(raw_headers) > HEADER_FIELDS_MAX:
+        raise _AnswerError(
+            431, "too_many_headers", f"more than {HEADER_FIELDS_MAX} header fields", is_closing=True
+        )
+    lengths: set[bytes] = set()
+    is_chunked = False
+    for name, value in raw_headers:
+        if name == b"content-length":
+            lengths.add(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise _AnswerError(
+                415,
+                "content_encoding",
+                "Content-Encoding is not taken, since signatures cover the plain bytes; "
+                "send the body uncompressed",
+                is_closing=True,
+            )
+    if len(lengths) > 1 or (lengths and is_chunked):
+        raise _AnswerError(
+            400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
+        )
+    if not lengths:
+        return None if is_chunked else 0
+    declared = int(lengths.pop())
+    if declared > body_bytes_max:
+        raise _too_large(body_bytes_max)
+    return declared
+
+
+async def _read_body(receive: Receive, declared: int | None, body_bytes_max: int) -> bytes:
+    """The whole body. Raises: _AnswerError, _ClientGoneError."""
+    message = await _next_message(receive, BODY_SECONDS_MAX)
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts = [body]
+        size = len(body)
+        deadline = time.monotonic() + BODY_SECONDS_MAX
+        while message.get("more_body"):
+            message = await _next_message(receive, deadline - time.monotonic())
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > body_bytes_max:
+                raise _too_large(body_bytes_max)
+        body = b"".join(parts)
+    if len(body) > body_bytes_max:
+        raise _too_large(body_bytes_max)
+    if declared is not None and len(body) != declared:
+        raise _AnswerError(
+            400, "short_body", "fewer bytes arrived than were declared", is_closing=True
+        )
+    return body
+
+
+async def _next_message(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+    except TimeoutError:
+        raise _AnswerError(
+            408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
+        ) from None
+    if message["type"] == "http.disconnect":
+        raise _ClientGoneError
+    return message
+
+
+def _too_large(limit: int) -> _AnswerError:
+    return _AnswerError(
+        413,
+        "body_too_large",
+        f"the body is larger than {limit} bytes (HOOKLAKE_BODY_BYTES_MAX)",
+        is_closing=True,
+    )
+
+
+async def _send_json(
+    send: Send, status: int, answer: dict[str, Any], is_closing: bool, receive: Receive
+) -> None:
+    body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    if is_closing:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if is_closing:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await _linger(receive)
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _linger(receive: Receive) -> None:
+    """Read on for a moment: closing on unread bytes would reset the answer off the wire."""
+    left = LINGER_BYTES_MAX
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
+def create_app(
+    settings: Settings,
+    storage: Storage,
+    readiness: Readiness,
+    metrics: Metrics,
+    now: Callable[[], float] = time.time,
+) -> Starlette:
+    """The whole application: the webhook, and what watches over it."""
+    receiver = Receiver(settings, storage, readiness, metrics, now)
+
+    async def healthz(_: HttpRequest) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_: HttpRequest) -> Response:
+        problem = readiness.problem()
+        report = readiness.report()
+        reason = None if problem is None else _NOT_STORED[problem]
+        if reason is None and report["landing_lag_seconds"] > LANDING_LAG_SECONDS_MAX:
+            reason = "deliveries are kept, but landing them into the lake is minutes behind"
+        if reason is None:
+            return JSONResponse({"status": "ready", **report})
+        return JSONResponse(
+            {"status": "unavailable", "reason": reason, **report},
+            503,
+            {"retry-after": str(RETRY_AFTER_SECONDS)},
+        )
+
+    async def metrics_text(_: HttpRequest) -> Response:
+        report = readiness.report()
+        metrics.queue_bytes.set(storage.queue_bytes)
+        metrics.free_bytes.set(report["free_bytes"])
+        metrics.landing_lag_seconds.set(report["landing_lag_seconds"])
+        metrics.ready.set(readiness.problem() is None)
+        return Response(
+            generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
+        )
+
+    async def openapi(_: HttpRequest) -> Response:
+        return JSONResponse(openapi_document(settings))
+
+    async def refused(request: HttpRequest, error: Exception) -> Response:
+        status = getattr(error, "status_code", 404)
+        metrics.refused.labels("not_found" if status == 404 else "method").inc()
+        reason = (
+            f"no such path; deliveries go to {WEBHOOK_PATH} or {WEBHOOK_PATH}/<token>"
+            if status == 404
+            else f"this path does not take {request.method}"
+        )
+        headers = dict(getattr(error, "headers", None) or {})
+        if request.headers.get("content-length", "0") != "0" or (
+            "transfer-encoding" in request.headers
+        ):
+            headers["connection"] = "close"  # its body is never read
+        return JSONResponse({"status": "refused", "reason": reason}, status, headers)
+
+    async def failed(_: HttpRequest, error: Exception) -> Response:
+        metrics.refused.labels("error").inc()
+        log("receiver").error("failed", kind=type(error).__name__)
+        return JSONResponse(
+            {"status": "unavailable", "reason": "the receiver failed; nothing was acknowledged"},
+            503,
+            {"retry-after": str(RETRY_AFTER_SECONDS), "connection": "close"},
+        )
+
+    app = Starlette(
+        routes=[
+            Route(WEBHOOK_PATH, receiver, methods=["POST"]),
+            Route(f"{WEBHOOK_PATH}/{{token}}", receiver, methods=["POST"]),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics_text, methods=["GET"]),
+            Route("/openapi.json", openapi, methods=["GET"]),
+        ],
+        exception_handlers={404: refused, 405: refused, Exception: failed},
+    )
+    app.router.redirect_slashes = False
+    return app

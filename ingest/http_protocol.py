@@ -1,0 +1,145 @@
+"""uvicorn's HTTP/1.1 protocol with the limits and deadlines it lacks.
+
+A header has 16 KiB and 5 seconds, counted from the opening of the connection or from the first
+byte after an answer. Open connections are capped: a new one takes the place of the longest silent
+one, and only where none is silent it is answered 503. Bodies have their deadline in `app`.
+
+h11 is the parser: strict about what a request is, and it holds headers to a size while reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Any, Final
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+HEADER_BYTES_MAX: Final = 16 * 1024
+HEADER_SECONDS_MAX: Final = 5.0
+KEEP_ALIVE_SECONDS: Final = 30
+PROTOCOL_KEY: Final = "hooklake.protocol"
+
+_PHRASES: Final = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. `connections_max` and `on_refusal` are set on a subclass by `serve`."""
+
+    connections_max: int = 512
+    silent: dict[BoundedProtocol, None]
+
+    @staticmethod
+    def on_refusal(reason: str) -> None:
+        """Told of every request refused before the application saw it."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._header_deadline: asyncio.TimerHandle | None = None
+        inner = self.app
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope[PROTOCOL_KEY] = self
+            await inner(scope, receive, send)
+
+        self.app = app
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            if not self.silent:
+                self._refuse(503, "too many connections; try again shortly", "connections_full")
+                return
+            next(iter(self.silent)).abort()
+        self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._header_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._header_deadline is None and self._is_between_requests():
+            self._await_header()
+        super().data_received(data)
+        if not self._is_between_requests():
+            self._header_arrived()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing() or not self._is_between_requests():
+            return
+        self.silent[self] = None
+        if self.conn.trailing_data[0]:
+            self._await_header()
+
+    def abort(self) -> None:
+        """Close at once and without an answer."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where h11 refuses the bytes; says 431 where they were too many."""
+        error = sys.exc_info()[1]
+        hint = getattr(error, "error_status_hint", 400)
+        if hint == 431:
+            self._refuse(431, "the headers are larger than 16 KiB", "headers_too_large")
+        else:
+            self._refuse(400, msg, "bad_request")
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _is_between_requests(self) -> bool:
+        return self.conn.their_state is h11.IDLE
+
+    def _await_header(self) -> None:
+        self.silent[self] = None
+        self._header_deadline = self.loop.call_later(HEADER_SECONDS_MAX, self._header_late)
+
+    def _header_arrived(self) -> None:
+        self.silent.pop(self, None)
+        if self._header_deadline is not None:
+            self._header_deadline.cancel()
+            self._header_deadline = None
+
+    def _header_late(self) -> None:
+        self._header_deadline = None
+        if not self.transport.is_closing():
+            self._refuse(408, "the header did not arrive within 5 s", "header_timeout")
+
+    def _refuse(self, status: int, reason: str, code: str) -> None:
+        self.on_refusal(code)
+        self._header_arrived()
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle.response_started:
+                self.abort()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        body = b'{"status":"refused","reason":"%b"}' % reason.encode()
+        retry = b"retry-after: 1\r\n" if status == 503 else b""
+        with contextlib.suppress(h11.LocalProtocolError):
+            self.conn.send_failed()
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n%b\r\n%b" % (status, _PHRASES[status], len(body), retry, body)
+        )
+        self.transport.close()

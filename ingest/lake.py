@@ -1,0 +1,134 @@
+"""Writes lake files: Parquet, one fixed schema, durable before anybody hears of them.
+
+A file is written to the staging folder, synced, renamed into its partition and its folders synced;
+the caller then enters it into the ledger. Names are made of a node and a range of sequence numbers,
+so writing a range again overwrites the very same files.
+
+Source: events.md "One stored row"; design.md decision 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from ingest.contract import FILE_COLUMNS
+from ingest.errors import LandingError
+from ingest.paths import DataDir, ensure_directory_durably, fsync_directory
+
+_INSTANT: Final = pl.Datetime("us", "UTC")
+_TYPES: Final[dict[str, pl.DataType]] = {
+    "occurred_at": _INSTANT,
+    "received_at": _INSTANT,
+    "seq": pl.Int64(),
+    "auto_renew": pl.Boolean(),
+    "amount": pl.Decimal(18, 2),
+    "start_date": pl.Date(),
+    "end_date": pl.Date(),
+    "renewal_date": pl.Date(),
+    "due_date": pl.Date(),
+}
+FILE_SCHEMA: Final[dict[str, pl.DataType]] = {
+    name: _TYPES.get(name, pl.String()) for name in FILE_COLUMNS
+}
+"""Column -> polars type of every lake file; order is the file's."""
+
+COMPRESSION_LEVEL: Final = 3
+ROW_GROUP_ROWS: Final = 122_880
+_HASH_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that is durable in the lake; `path` is relative to the lake's root."""
+
+    path: str
+    event_type: str
+    event_month: str
+    node: str
+    first_seq: int
+    last_seq: int
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def write_range(
+    paths: DataDir, rows: pl.DataFrame, *, node: str, first_seq: int, last_seq: int
+) -> list[WrittenFile]:
+    """Write the rows of one range, a file for each partition; returns when all are durable.
+
+    rows: the columns of FILE_SCHEMA and the partition columns event_type, event_month, by rising
+    seq. Raises: LandingError.
+    """
+    written = []
+    folders: set[Path] = set()
+    try:
+        ensure_directory_durably(paths.staging, below=paths.staging)
+        ensure_directory_durably(paths.lake, below=paths.root)
+        for (event_type, event_month), part in _partitions(rows):
+            relative = (
+                f"event_type={event_type}/event_month={event_month}/"
+                f"{node}-{first_seq}-{last_seq}.parquet"
+            )
+            target = paths.lake / relative
+            ensure_directory_durably(target.parent, below=paths.lake)
+            size, digest = _write_synced(part, paths.staging / target.name, target)
+            folders.add(target.parent)
+            written.append(
+                WrittenFile(
+                    relative,
+                    event_type,
+                    event_month,
+                    node,
+                    first_seq,
+                    last_seq,
+                    part.height,
+                    size,
+                    digest,
+                )
+            )
+        for folder in folders:
+            fsync_directory(folder)
+    except OSError as error:
+        raise LandingError(
+            f"writing events {first_seq} to {last_seq} into {paths.lake}: {error.strerror}"
+        ) from error
+    return written
+
+
+def file_sha256(path: Path) -> str:
+    """The checksum the catalogue keeps of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _partitions(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFrame]]:
+    parts = rows.partition_by("event_type", "event_month", as_dict=True, maintain_order=True)
+    for key in sorted(parts):
+        yield (str(key[0]), str(key[1])), parts[key].select(*FILE_SCHEMA)
+
+
+def _write_synced(part: pl.DataFrame, temporary: Path, target: Path) -> tuple[int, str]:
+    with temporary.open("w+b") as stream:
+        part.write_parquet(
+            stream,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            row_group_size=ROW_GROUP_ROWS,
+        )
+        stream.flush()
+        os.fsync(stream.fileno())
+    digest = file_sha256(temporary)
+    size = temporary.stat().st_size
+    temporary.rename(target)
+    return size, digest

@@ -1,0 +1,489 @@
+"""The ledger: one SQLite file that knows every delivery and every lake file. Durable truth.
+
+A delivery is answered only after the transaction holding it has been synced (WAL mode,
+synchronous=FULL). Every delivery takes one number of `sequence`, in commit order, whatever its
+verdict; a backfill takes a block of them. Landing needs no flag on a row: what lies behind the last
+landed number is landed.
+
+    inbox        accepted events, as stored; their ids make a second delivery a duplicate
+    duplicates   deliveries of an event the inbox holds
+    quarantine   authentic deliveries that are no event yet, byte for byte
+    rejections   a bounded record of refused requests, without bodies
+    landings     ranges planned and landed;  files: the lake's catalogue;  batches: backfills
+    counters     row accounting: deliveries = events + duplicates + quarantined + erased
+    fields       unknown and unreadable fields, counted
+
+Source: events.md "One stored row"; design.md decisions 1 and 2; quality.md "Durability rules".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from ingest.contract import BUSINESS_COLUMNS
+from ingest.errors import LedgerError
+from ingest.identity import renamed_id
+from ingest.parse import Event, Malformed, Problem
+
+FORMAT_VERSION: Final = 1
+BUSY_TIMEOUT_MS: Final = 5_000
+FIELD_NAMES_MAX: Final = 1_000
+REJECTIONS_MAX: Final = 1_000
+
+Verdict = Literal["accepted", "duplicate", "quarantined"]
+
+INBOX_COLUMNS: Final = (
+    "seq",
+    "node",
+    "event_id",
+    "digest",
+    "event_type",
+    "sender_event",
+    "occurred_at",
+    "event_time_source",
+    "received_at",
+    "origin",
+    "delivery_id",
+    "batch_id",
+    "verified_by",
+    *BUSINESS_COLUMNS,
+    "payload",
+)
+
+_BUSINESS_DEFINITIONS: Final = ", ".join(
+    f"{name} {'integer' if name == 'auto_renew' else 'text'}" for name in BUSINESS_COLUMNS
+)
+_SCHEMA: Final = f"""
+create table meta (key text primary key, value text not null) strict;
+create table sequence (only_row integer primary key check (only_row = 1), next integer not null)
+    strict;
+create table inbox (
+    seq integer primary key,
+    node text not null,
+    event_id text not null,
+    digest text not null,
+    event_type text not null,
+    sender_event text not null,
+    occurred_at integer not null,
+    event_time_source text not null,
+    received_at integer not null,
+    origin text not null,
+    delivery_id text,
+    batch_id text,
+    verified_by text not null,
+    {_BUSINESS_DEFINITIONS},
+    payload text not null
+) strict;
+create unique index inbox_event_id on inbox (event_id);
+create table duplicates (
+    seq integer primary key,
+    received_at integer not null,
+    event_id text not null,
+    event_type text not null,
+    account_id text,
+    delivery_id text,
+    origin text not null,
+    verified_by text not null
+) strict;
+create table quarantine (
+    seq integer primary key,
+    received_at integer not null,
+    origin text not null,
+    event_type text,
+    sender_event text,
+    delivery_id text,
+    signed_at integer,
+    verified_by text not null,
+    batch_id text,
+    file text,
+    line integer,
+    problems text not null,
+    body blob not null,
+    status text not null default 'open',
+    replayed_seq integer,
+    replayed_at integer
+) strict;
+create table rejections (
+    rejection_id integer primary key autoincrement,
+    received_at integer not null,
+    reason text not null,
+    detail text not null,
+    client text,
+    body_bytes integer
+) strict;
+create table landings (
+    first_seq integer primary key,
+    last_seq integer not null,
+    status text not null check (status in ('planned', 'landed')),
+    planned_at integer not null,
+    landed_at integer,
+    rows integer
+) strict;
+create table files (
+    file_id integer primary key autoincrement,
+    path text not null unique,
+    event_type text not null,
+    event_month text not null,
+    node text not null,
+    first_seq integer not null,
+    last_seq integer not null,
+    rows integer not null,
+    bytes integer not null,
+    sha256 text not null,
+    batch_id text,
+    status text not null default 'live' check (status in ('live', 'replaced')),
+    added_at integer not null
+) strict;
+create table batches (
+    batch_id text primary key,
+    source text not null,
+    status text not null check (status in ('planned', 'landed', 'undone')),
+    started_at integer not null,
+    finished_at integer,
+    first_seq integer,
+    last_seq integer,
+    report text
+) strict;
+create table counters (name text primary key, value integer not null) strict;
+create table fields (
+    kind text not null check (kind in ('unknown', 'unreadable')),
+    event_type text not null,
+    name text not null,
+    count integer not null,
+    primary key (kind, event_type, name)
+) strict;
+"""
+
+_INSERT_EVENT: Final = (
+    f"insert into inbox ({', '.join(INBOX_COLUMNS)}) values"
+    f" ({', '.join('?' * len(INBOX_COLUMNS))}) on conflict (event_id) do nothing"
+)
+_INSERT_DUPLICATE: Final = "insert into duplicates values (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_QUARANTINED: Final = (
+    "insert into quarantine (seq, received_at, origin, event_type, sender_event, delivery_id,"
+    " signed_at, verified_by, batch_id, file, line, problems, body)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_COUNT: Final = (
+    "insert into counters values (?, ?)"
+    " on conflict (name) do update set value = value + excluded.value"
+)
+_COUNT_FIELD: Final = (
+    "insert into fields values (?, ?, ?, ?)"
+    " on conflict (kind, event_type, name) do update set count = count + excluded.count"
+)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An authentic delivery on its way into the ledger. received_at: microseconds UTC."""
+
+    content: Event | Malformed
+    body: bytes
+    received_at: int
+    origin: str = "webhook"
+    delivery_id: str | None = None
+    signed_at: int | None = None
+    verified_by: str = ""
+    batch_id: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a delivery, known once its transaction has committed."""
+
+    verdict: Verdict
+    seq: int
+    event_id: str | None = None
+    event_type: str | None = None
+    id_reused: bool = False
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def open_ledger(path: Path) -> apsw.Connection:
+    """A connection that may write; creates the ledger, and refuses one of a newer format.
+
+    Raises: LedgerError.
+    """
+    try:
+        connection = apsw.Connection(str(path))
+        _configure(connection)
+        _create_or_check(connection, path)
+    except apsw.Error as error:
+        raise LedgerError(f"cannot open the ledger {path}: {describe(error)}") from error
+    return connection
+
+
+@contextlib.contextmanager
+def open_read_only(path: Path) -> Iterator[apsw.Connection]:
+    """A connection that cannot write, closed at the end.
+
+    Raises: LedgerError where the file is missing or is no ledger.
+    """
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path}; start `hooklake serve` once to make it")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.execute("pragma query_only = 1")
+    except apsw.Error as error:
+        raise LedgerError(f"cannot open the ledger {path}: {describe(error)}") from error
+    try:
+        yield connection
+    except apsw.Error as error:
+        raise LedgerError(f"cannot read the ledger {path}: {describe(error)}") from error
+    finally:
+        connection.close()
+
+
+def describe(error: apsw.Error) -> str:
+    """SQLite's own words for an error, without the statement or its values."""
+    return f"{type(error).__name__.removesuffix('Error')}: {error}"
+
+
+@contextlib.contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """One write transaction, synced at its end; rolled back where the block raises."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with contextlib.suppress(apsw.Error):
+            if connection.in_transaction:
+                connection.execute("rollback")
+        raise
+
+
+def store_deliveries(
+    connection: apsw.Connection, deliveries: Sequence[Delivery], node: str
+) -> list[Outcome]:
+    """Write a group of deliveries within the caller's transaction; outcomes in their order.
+
+    Nothing may be acknowledged before that transaction has committed.
+    """
+    first = seq = take_sequence(connection, len(deliveries))
+    counts = {"deliveries": len(deliveries)}
+    fields: dict[tuple[str, str, str], int] = {}
+    outcomes = []
+    for delivery in deliveries:
+        outcome = _store(connection, delivery, seq, node)
+        outcomes.append(outcome)
+        counter = _COUNTER_OF[outcome.verdict]
+        counts[counter] = counts.get(counter, 0) + 1
+        if outcome.id_reused:
+            counts["ids_reused"] = counts.get("ids_reused", 0) + 1
+        if isinstance(delivery.content, Event):
+            _note_fields(fields, delivery.content)
+        seq += 1
+    assert seq == first + len(deliveries)
+    connection.executemany(_COUNT, counts.items())
+    if fields:
+        _count_fields(connection, fields)
+    return outcomes
+
+
+_COUNTER_OF: Final[dict[str, str]] = {
+    "accepted": "events",
+    "duplicate": "duplicates",
+    "quarantined": "quarantined",
+}
+
+
+def _store(connection: apsw.Connection, delivery: Delivery, seq: int, node: str) -> Outcome:
+    content = delivery.content
+    if isinstance(content, Malformed):
+        connection.execute(
+            _INSERT_QUARANTINED,
+            (
+                seq,
+                delivery.received_at,
+                delivery.origin,
+                content.event_type,
+                content.sender_event,
+                delivery.delivery_id,
+                delivery.signed_at,
+                delivery.verified_by,
+                delivery.batch_id,
+                delivery.file,
+                delivery.line,
+                json.dumps([problem.as_dict() for problem in content.problems]),
+                delivery.body,
+            ),
+        )
+        return Outcome("quarantined", seq, problems=content.problems)
+    event_id, reused = content.event_id, False
+    if not _insert_event(connection, delivery, content, event_id, seq, node):
+        if not _is_known(connection, event_id, content.digest):
+            event_id, reused = renamed_id(event_id, content.digest), True
+            if _insert_event(connection, delivery, content, event_id, seq, node):
+                return Outcome(
+                    "accepted", seq, event_id, content.event_type, reused, (), content.warnings
+                )
+        connection.execute(
+            _INSERT_DUPLICATE,
+            (
+                seq,
+                delivery.received_at,
+                event_id,
+                content.event_type,
+                content.account_id,
+                delivery.delivery_id,
+                delivery.origin,
+                delivery.verified_by,
+            ),
+        )
+        return Outcome("duplicate", seq, event_id, content.event_type, reused, (), content.warnings)
+    return Outcome("accepted", seq, event_id, content.event_type, reused, (), content.warnings)
+
+
+def _insert_event(
+    connection: apsw.Connection,
+    delivery: Delivery,
+    event: Event,
+    event_id: str,
+    seq: int,
+    node: str,
+) -> bool:
+    connection.execute(
+        _INSERT_EVENT,
+        (
+            seq,
+            node,
+            event_id,
+            event.digest,
+            event.event_type,
+            event.sender_event,
+            event.occurred_at,
+            event.event_time_source,
+            delivery.received_at,
+            delivery.origin,
+            delivery.delivery_id,
+            delivery.batch_id,
+            delivery.verified_by,
+            *event.business,
+            event.payload.decode("utf-8"),
+        ),
+    )
+    return connection.changes() == 1
+
+
+def _is_known(connection: apsw.Connection, event_id: str, digest: str) -> bool:
+    row = connection.execute("select digest from inbox where event_id = ?", (event_id,)).fetchone()
+    return row is not None and row[0] == digest
+
+
+def take_sequence(connection: apsw.Connection, count: int) -> int:
+    """The first of `count` fresh numbers, within the caller's transaction."""
+    connection.execute("update sequence set next = next + ?", (count,))
+    return single_integer(connection, "select next from sequence") - count
+
+
+def single_integer(connection: apsw.Connection, query: str) -> int:
+    """The one number that `query` yields."""
+    return int(next(connection.execute(query))[0])
+
+
+def count(connection: apsw.Connection, amounts: dict[str, int]) -> None:
+    """Add to the ledger's counters, within the caller's transaction."""
+    connection.executemany(_COUNT, amounts.items())
+
+
+def read_counters(connection: apsw.Connection) -> dict[str, int]:
+    """deliveries, events, duplicates, quarantined, erased, ids_reused; 0 where never counted."""
+    found = dict.fromkeys(
+        ("deliveries", "events", "duplicates", "quarantined", "erased", "ids_reused"), 0
+    )
+    found.update(connection.execute("select name, value from counters"))
+    return found
+
+
+def record_rejection(
+    connection: apsw.Connection,
+    *,
+    received_at: int,
+    reason: str,
+    detail: str,
+    client: str | None,
+    body_bytes: int,
+) -> None:
+    """Remember one refused request; only the newest 1,000 stay."""
+    with transaction(connection):
+        connection.execute(
+            "insert into rejections (received_at, reason, detail, client, body_bytes)"
+            " values (?, ?, ?, ?, ?)",
+            (received_at, reason, detail, client, body_bytes),
+        )
+        connection.execute(
+            "delete from rejections where rejection_id <="
+            " (select max(rejection_id) from rejections) - ?",
+            (REJECTIONS_MAX,),
+        )
+
+
+def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
+    for name in event.unknown_fields:
+        key = ("unknown", event.event_type, name[:128])
+        fields[key] = fields.get(key, 0) + 1
+    for warning in event.warnings:
+        key = ("unreadable", event.event_type, warning.field)
+        fields[key] = fields.get(key, 0) + 1
+
+
+def _count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str], int]) -> None:
+    """A sender that invents names cannot grow the table: past its bound they count as `…`."""
+    known = single_integer(connection, "select count(*) from fields")
+    for (kind, event_type, name), amount in fields.items():
+        stored = name
+        if (
+            known >= FIELD_NAMES_MAX
+            and not connection.execute(
+                "select 1 from fields where kind = ? and event_type = ? and name = ?",
+                (kind, event_type, name),
+            ).fetchone()
+        ):
+            stored = "…"
+        connection.execute(_COUNT_FIELD, (kind, event_type, stored, amount))
+        known += 1
+
+
+def _configure(connection: apsw.Connection) -> None:
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    (mode,) = next(connection.execute("pragma journal_mode = wal"))
+    if mode != "wal":
+        raise LedgerError(
+            f"the ledger's file system does not support SQLite's WAL mode (it says {mode}); "
+            "keep the data directory on a local disk"
+        )
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma wal_autocheckpoint = 4000")
+    connection.execute("pragma journal_size_limit = 67108864")
+    connection.execute("pragma temp_store = memory")
+
+
+def _create_or_check(connection: apsw.Connection, path: Path) -> None:
+    with transaction(connection):
+        if not single_integer(connection, "select count(*) from sqlite_schema where name = 'meta'"):
+            connection.execute(_SCHEMA)
+            connection.execute("insert into sequence values (1, 1)")
+            connection.execute(
+                "insert into meta values ('format_version', ?)", (str(FORMAT_VERSION),)
+            )
+            path.chmod(0o600)
+            return
+        found = single_integer(connection, "select value from meta where key = 'format_version'")
+    if found > FORMAT_VERSION:
+        raise LedgerError(
+            f"the ledger {path} has format {found}, and this hooklake knows {FORMAT_VERSION}; "
+            "upgrade hooklake"
+        )

@@ -1,0 +1,262 @@
+"""The root of the command line: `hooklake COMMAND`. Each command loads only what it needs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest.errors import HooklakeError, UsageError
+from ingest.settings import load_settings
+
+app = typer.Typer(
+    name="hooklake",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Webhooks in, a warehouse out: receive, prove, keep, model, read.",
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where everything is kept (HOOKLAKE_DATA_DIR, else ./data).",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Another receiver than this installation's."),
+]
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Form(StrEnum):
+    """How `trigger` shows a request instead of sending it."""
+
+    CURL = "curl"
+
+
+@app.command()
+def serve(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HOOKLAKE_HOST).")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (HOOKLAKE_PORT); 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Receive deliveries, keep them, and land them into the lake."""
+    from ingest import serve as receiver
+
+    _exit(receiver.run(load_settings(data_dir, host=host, port=port)))
+
+
+@app.command()
+def refresh(
+    data_dir: DataDir = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and refresh whenever events arrive.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Rebuild everything from the lake.")] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Build as it was at this instant (RFC 3339; default now)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn what is in the lake into tables and publish a new version of the warehouse."""
+    from warehouse import refresh as refresher
+
+    _exit(
+        refresher.run(
+            load_settings(data_dir),
+            watch=watch,
+            full=full,
+            as_of=_instant(as_of),
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def dashboard(
+    data_dir: DataDir = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on (HOOKLAKE_DASHBOARD_HOST).")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (HOOKLAKE_DASHBOARD_PORT).")
+    ] = None,
+) -> None:
+    """Show the warehouse in a browser."""
+    from dashboards import launch
+
+    _exit(launch.run(load_settings(data_dir, dashboard_host=host, dashboard_port=port)))
+
+
+@app.command()
+def run(
+    data_dir: DataDir = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Fill an empty data directory with simulated accounts.")
+    ] = False,
+) -> None:
+    """Receiver, refresher and dashboard together; one Ctrl-C ends all."""
+    from warehouse import run as supervisor
+
+    _exit(supervisor.run(load_settings(data_dir), demo=demo))
+
+
+@app.command()
+def trigger(
+    event: Annotated[str, typer.Argument(help="An event's name, such as user_registered.")],
+    data_dir: DataDir = None,
+    set_fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field; may be given again."),
+    ] = None,
+    url: Url = None,
+    form: Annotated[
+        Form | None, typer.Option("--as", help="Print the request in this form, do not send it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send one realistic signed event to the running receiver and show its answer."""
+    from ingest import trigger as sender
+
+    _exit(
+        sender.run(
+            load_settings(data_dir),
+            event,
+            set_fields or (),
+            url=url,
+            as_curl=form is Form.CURL,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def simulate(
+    data_dir: DataDir = None,
+    accounts: Annotated[int, typer.Option(min=1, help="How many accounts live.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same accounts.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How many days they span.")] = 365,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="The day after the last one (default today, UTC)."),
+    ] = None,
+    mixed_dialects: Annotated[
+        bool, typer.Option("--mixed-dialects", help="Spell every delivery differently.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the linked life cycles of made-up accounts as signed deliveries over HTTP."""
+    from ingest import simulate as simulator
+
+    moment = _instant(until)
+    _exit(
+        simulator.run(
+            load_settings(data_dir),
+            accounts,
+            seed,
+            days=days,
+            until=None if moment is None else moment.date(),
+            mixed_dialects=mixed_dialects,
+            url=url,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def backfill(
+    paths: Annotated[list[Path], typer.Argument(help="NDJSON files of exported events.")],
+    data_dir: DataDir = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and report; change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load exported history into the lake; loading it again adds nothing."""
+    from warehouse import backfill as loader
+
+    _exit(loader.run(load_settings(data_dir), paths, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="One SELECT; without it, standard input or a prompt.")
+    ] = None,
+    data_dir: DataDir = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="How the result is printed.")
+    ] = Format.TABLE,
+    max_rows: Annotated[
+        int, typer.Option(min=0, help="Rows at most; more exit 3. 0 lifts the cap.")
+    ] = 10_000,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="Stop a longer query.")
+    ] = 60.0,
+) -> None:
+    """Ask the published warehouse, read-only."""
+    from warehouse import adhoc
+
+    _exit(
+        adhoc.run(
+            load_settings(data_dir),
+            query,
+            output_format=output_format.value,
+            max_rows=max_rows,
+            timeout_seconds=timeout_seconds,
+        )
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    """A command line's date or instant, naive taken as UTC. Raises: UsageError."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no date or instant; write 2026-04-27 or 2026-04-27T10:00:00Z"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _exit(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The console script; turns every named failure into one line and its exit code."""
+    try:
+        app()
+    except HooklakeError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
