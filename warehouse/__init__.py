@@ -2,9 +2,11 @@
 
 state.py      the lake's events without bodies, each once, each with its owner; who changed
 settle.py     which of several rows with one id is the event
+prices.py     the plan catalogue, validated
 transform.py  dbt in process: the models in sql/ over the touched accounts, or over everybody
 publish.py    an immutable copy of the result, swapped in by a symbolic link
-refresh.py    the order of it all, once or on every change
+build.py      the order of it all
+refresh.py    once or, with watch.py, on every change; one at a time, outcome in refresh.json
 reader.py     the newest published version, for whoever reads
 adhoc.py      analysts' SQL in a sandbox
 """

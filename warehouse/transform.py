@@ -141,6 +141,8 @@ class Transformer:
         with self._one_at_a_time:
             _forget_compilation(manifest)
             answer = self._invoke(manifest, [command, *self._options(given), *chosen])
+        if isinstance(answer.exception, KeyboardInterrupt):
+            raise answer.exception
         if answer.exception is not None:
             raise TransformError(f"running the models: {answer.exception}")
         results = list(answer.result.results)
