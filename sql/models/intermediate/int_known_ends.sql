@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per plan event within a paid state, with the state's known end before and after
 -- the event. The end is what the latest plan_changed states; a renewal moves it on.
 with

@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per event that can close overdue episodes: what recovered or lost a payment, the
 -- workspace it names, and whether it speaks for the account as a whole.
 with

@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per notice, with the event that would close an episode opened by it (NULL =
 -- nothing has) and the notice that opens the episode it belongs to.
 with recursive

@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per event that states, proves or ends the plan of a subscription, with the plan
 -- it leads to (NULL = none) and the one before it, restore gaps not yet healed.
 -- Left out: renewals of a plan nobody knows, and account-level renewals that would open a

@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per change of a subscription's state: repeats collapsed, gaps healed by a restore
 -- within the grace removed. Each row holds the state it begins and the state it ends.
 -- States of one instant each have their row; the last of them is the state at the instant.

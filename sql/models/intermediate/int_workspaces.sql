@@ -1,3 +1,4 @@
+{{ config(database='delta', schema='main') }}
 -- One row per workspace of an account. A workspace is known from its first event of any
 -- type and lives until its deletion; creating another plan does not revive it.
 with
