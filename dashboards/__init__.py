@@ -1,0 +1,8 @@
+"""The growth team's pages, on Streamlit.
+
+launch.py starts the server; app.py is the script of every page view: it finds the published
+version (context.py), draws the frame with filters and the data's age (frame.py, filters.py) or a
+designed state (states.py), and runs one page of views/. A page asks queries.py for frames, turns
+them into numbers (formats.py, definitions.py) and charts (charts.py) and places them with
+components.py. Nothing but queries.py holds SQL; nothing in an event becomes HTML or Markdown.
+"""

@@ -1,0 +1,564 @@
+"""Charts as pure functions: a frame of queries.py or figures.py in, an Altair chart out.
+
+Text of events appears in axes, legends and tooltips only, which Vega draws as text. Colours come
+from the palette and are never the only difference: what they tell is in a label, an order or a
+shape as well. Sizes are left to the page; every chart says its height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import altair as alt
+import polars as pl
+
+from dashboards import definitions
+from dashboards.theme import Palette
+
+HEIGHT: Final = 300
+BUCKETS: Final = tuple(definitions.BUCKET_LABELS.values())
+MOVEMENTS: Final = tuple(definitions.MOVEMENT_LABELS.values())
+_LABEL_PIXELS_MAX: Final = 150
+_LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 220}
+
+
+def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Chart:
+    """Stacked columns. frame: bucket (date), source, registered."""
+    order = (
+        frame.group_by("source")
+        .agg(pl.col("registered").sum())
+        .sort(["registered", "source"], descending=[True, False])["source"]
+        .to_list()
+    )
+    return (
+        alt.Chart(_spans(frame, "bucket", grain))
+        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .encode(
+            x=_time("bucket", grain),
+            x2="bucket_end:T",
+            y=alt.Y("registered:Q", title=None, axis=_count_axis()),
+            color=_colour("source", order, palette),
+            order=alt.Order("registered:Q", sort="descending"),
+            tooltip=[
+                _time_tooltip("bucket", grain),
+                alt.Tooltip("source:N", title="Source"),
+                alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
+            ],
+        )
+        .properties(height=HEIGHT)
+    )
+
+
+def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette) -> alt.Chart:
+    """An area over days. frame: day (date), value; the scale begins at zero."""
+    return (
+        alt.Chart(frame)
+        .mark_area(
+            line={"color": palette.blue, "strokeWidth": 2},
+            color=palette.blue,
+            fillOpacity=0.12,
+            interpolate="step-after",
+        )
+        .encode(
+            x=_time("day", "month" if frame.height > 200 else "day"),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            tooltip=[
+                _time_tooltip("day", "day"),
+                alt.Tooltip("value:Q", title=title, format=number_format),
+            ],
+        )
+        .properties(height=HEIGHT - 60)
+    )
+
+
+def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+    """Horizontal bars, one per step, with count and rates written out. frame: funnel_steps()."""
+    shown = frame.with_columns(
+        pl.format(
+            "{}{}",
+            pl.col("accounts").map_elements(lambda n: f"{n:,}", return_dtype=pl.String),
+            pl.col("overall_rate").map_elements(
+                lambda rate: "" if rate == 1 else f"  ·  {rate * 100:.1f} %",
+                return_dtype=pl.String,
+                skip_nulls=True,
+            ).fill_null(""),
+        ).alias("written")
+    )
+    most = max(1, frame["accounts"].max() or 1)  # type: ignore[type-var]
+    base = alt.Chart(shown).encode(
+        y=alt.Y(
+            "label:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+        ),
+        tooltip=[
+            alt.Tooltip("label:N", title="Step"),
+            alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
+            alt.Tooltip("step_rate:Q", title="Of the step before", format=".1%"),
+            alt.Tooltip("overall_rate:Q", title="Of all registered", format=".1%"),
+        ],
+    )
+    bars = base.mark_bar(cornerRadiusEnd=4, size=34, color=palette.blue).encode(
+        x=alt.X(
+            "accounts:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.4])
+        )
+    )
+    text = base.mark_text(align="left", dx=8, fontSize=14, color=palette.text).encode(
+        x="accounts:Q", text="written:N"
+    )
+    return alt.layer(bars, text).properties(height=220)
+
+
+def cohort_conversion(
+    frame: pl.DataFrame, grain: str, days: int, palette: Palette
+) -> alt.LayerChart:
+    """A line of filled points for matured cohorts; dashed, with hollow points, while maturing.
+
+    frame: cohorts(). Cohorts in which nobody has matured are left out.
+    """
+    known = frame.filter(pl.col("rate").is_not_null()).with_columns(
+        pl.when("is_matured")
+        .then(pl.lit("all had the time"))
+        .otherwise(pl.lit("still maturing"))
+        .alias("state")
+    )
+    matured = known.filter("is_matured")
+    joined = known.filter(~pl.col("is_matured"))
+    tail = pl.concat([matured.tail(1), joined])
+    x = _time("cohort", grain)
+    y = alt.Y("rate:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5))
+    tooltip = [
+        _time_tooltip("cohort", grain),
+        alt.Tooltip("rate:Q", title=f"Paid within {days} days", format=".1%"),
+        alt.Tooltip("paid:Q", title="Paid in time", format=",.0f"),
+        alt.Tooltip("matured:Q", title=f"Had {days} days", format=",.0f"),
+        alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
+        alt.Tooltip("state:N", title="Cohort"),
+    ]
+    solid = alt.Chart(matured).mark_line(color=palette.blue, strokeWidth=2).encode(x=x, y=y)
+    dashed = (
+        alt.Chart(tail)
+        .mark_line(color=palette.blue, strokeWidth=2, strokeDash=[4, 4], opacity=0.7)
+        .encode(x=x, y=y)
+    )
+    points = (
+        alt.Chart(known)
+        .mark_point(size=64, strokeWidth=2, stroke=palette.blue, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            fill=alt.Fill(
+                "state:N",
+                scale=alt.Scale(
+                    domain=["all had the time", "still maturing"],
+                    range=[palette.blue, palette.surface],
+                ),
+                legend=alt.Legend(**_LEGEND, symbolStrokeColor=palette.blue, symbolStrokeWidth=2),
+            ),
+            tooltip=tooltip,
+        )
+    )
+    return alt.layer(solid, dashed, points).properties(height=HEIGHT)
+
+
+def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.LayerChart:
+    """Horizontal bars of the rate with numerator and denominator written out.
+
+    frame: funnel_by_source(); at most the twelve largest sources.
+    """
+    shown = (
+        frame.head(12)
+        .with_columns(
+            (
+                pl.col(f"paid_{days}")
+                / pl.when(pl.col(f"matured_{days}") > 0).then(pl.col(f"matured_{days}"))
+            ).alias("rate"),
+        )
+        .with_columns(
+            pl.when(pl.col("rate").is_null())
+            .then(pl.lit("still maturing"))
+            .otherwise(
+                pl.format(
+                    "{} %  ·  {} of {}",
+                    (pl.col("rate") * 100).round(1),
+                    f"paid_{days}",
+                    f"matured_{days}",
+                )
+            )
+            .alias("written"),
+            pl.col("rate").fill_null(0.0),
+        )
+    )
+    most = max(0.01, float(shown["rate"].max() or 0))  # type: ignore[arg-type]
+    base = alt.Chart(shown).encode(
+        y=alt.Y(
+            "source:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+        ),
+        tooltip=[
+            alt.Tooltip("source:N", title="Source"),
+            alt.Tooltip("rate:Q", title=f"Paid within {days} days", format=".1%"),
+            alt.Tooltip(f"paid_{days}:Q", title="Paid in time", format=",.0f"),
+            alt.Tooltip(f"matured_{days}:Q", title=f"Had {days} days", format=",.0f"),
+            alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
+        ],
+    )
+    bars = base.mark_bar(cornerRadiusEnd=4, color=palette.green).encode(
+        x=alt.X("rate:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.9]))
+    )
+    text = base.mark_text(align="left", dx=8, color=palette.text, fontSize=13).encode(
+        x="rate:Q", text="written:N"
+    )
+    return alt.layer(bars, text).properties(height=max(120, 38 * shown.height + 20))
+
+
+def paid_over_time(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+    """How the share that pays grows with the days since registration. frame: paid_by_day()."""
+    curve = (
+        alt.Chart(frame)
+        .mark_area(
+            line={"color": palette.green, "strokeWidth": 2},
+            color=palette.green,
+            fillOpacity=0.12,
+        )
+        .encode(
+            x=alt.X(
+                "day:Q",
+                title="days since registration",
+                axis=alt.Axis(values=[0, 14, 30, 60, 90], grid=False),
+                scale=alt.Scale(domain=[0, 90]),
+            ),
+            y=alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5)),
+            tooltip=[
+                alt.Tooltip("day:Q", title="Days since registration"),
+                alt.Tooltip("paid:Q", title="Paid by then", format=",.0f"),
+                alt.Tooltip("share:Q", title="Of all registered", format=".1%"),
+            ],
+        )
+    )
+    marks = pl.DataFrame({"day": [14, 30], "name": ["trial ends", "30 days"]})
+    rules = (
+        alt.Chart(marks)
+        .mark_rule(strokeDash=[3, 4], color=palette.muted)
+        .encode(x="day:Q")
+    )
+    names = (
+        alt.Chart(marks)
+        .mark_text(align="left", dx=4, baseline="top", color=palette.muted, fontSize=12)
+        .encode(x="day:Q", y=alt.value(0), text="name:N")
+    )
+    return alt.layer(curve, rules, names).properties(height=HEIGHT)
+
+
+def movements(
+    frame: pl.DataFrame, currency: str, *, by_count: bool, palette: Palette
+) -> alt.LayerChart:
+    """Gains above and losses below zero, by month. frame: movements() of one currency."""
+    value = "changes" if by_count else "amount"
+    losses = frame["movement"].is_in(["churn", "contraction"])
+    shown = frame.with_columns(
+        pl.col("movement").replace(definitions.MOVEMENT_LABELS).alias("kind"),
+        pl.when(losses).then(-pl.col(value).abs()).otherwise(pl.col(value).abs()).alias("height"),
+    )
+    shown = _spans(shown, "month", "month")
+    net = shown.group_by("month", "month_middle").agg(pl.col("height").sum().alias("net"))
+    colours = {
+        "New": palette.blue,
+        "Reactivation": palette.sky,
+        "Expansion": palette.green,
+        "Contraction": palette.yellow,
+        "Churn": palette.red,
+    }
+    unit = "changes" if by_count else f"{currency} a month"
+    bars = (
+        alt.Chart(shown)
+        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .encode(
+            x=_time("month", "month"),
+            x2="month_end:T",
+            y=alt.Y("height:Q", title=None, axis=alt.Axis(format="~s", tickCount=6)),
+            color=_colour("kind", list(MOVEMENTS), palette, colours),
+            tooltip=[
+                _time_tooltip("month", "month"),
+                alt.Tooltip("kind:N", title="Movement"),
+                alt.Tooltip("amount:Q", title=f"{currency} a month", format="+,.2f"),
+                alt.Tooltip("changes:Q", title="Changes", format=",.0f"),
+            ],
+        )
+    )
+    line = (
+        alt.Chart(net.sort("month"))
+        .mark_line(
+            color=palette.text,
+            strokeWidth=1.5,
+            point=alt.OverlayMarkDef(fill=palette.text, size=28, shape="diamond"),
+        )
+        .encode(
+            x=_time("month_middle", "month"),
+            y="net:Q",
+            tooltip=[
+                _time_tooltip("month", "month"),
+                alt.Tooltip("net:Q", title=f"Net, {unit}", format="+,.2f"),
+            ],
+        )
+    )
+    return alt.layer(bars, line).properties(height=HEIGHT + 20)
+
+
+def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+    """A table of cells, from the plan on the left to the plan above. frame: plan_flows()."""
+    largest = float(frame["changes"].max() or 1)  # type: ignore[arg-type]
+    before = _by_tier(frame, "from")
+    after = _by_tier(frame, "to")
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "to_plan:N",
+            sort=after,
+            title="to",
+            axis=alt.Axis(orient="top", labelAngle=-40, labelLimit=110, ticks=False, domain=False),
+        ),
+        y=alt.Y(
+            "from_plan:N",
+            sort=before,
+            title="from",
+            axis=alt.Axis(labelLimit=110, ticks=False, domain=False),
+        ),
+        tooltip=[
+            alt.Tooltip("from_plan:N", title="From"),
+            alt.Tooltip("to_plan:N", title="To"),
+            alt.Tooltip("changes:Q", title="Changes", format=",.0f"),
+            alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
+        ],
+    )
+    cells = base.mark_rect(cornerRadius=3, stroke=palette.surface, strokeWidth=2).encode(
+        color=alt.Color(
+            "changes:Q",
+            scale=alt.Scale(type="sqrt", domain=[0, largest], range=list(palette.heat)),
+            legend=None,
+        )
+    )
+    deep = alt.datum.changes > largest * 0.35
+    numbers = base.mark_text(fontSize=12, fontWeight=600).encode(
+        text=alt.Text("changes:Q", format=",.0f"),
+        color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
+    )
+    return alt.layer(cells, numbers).properties(height=max(200, 38 * len(before) + 90))
+
+
+def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
+    """Stacked columns by month and cause. frame: cancels_by_cause()."""
+    shown = _spans(frame.with_columns(_cause_label().alias("why")), "month", "month")
+    order = [
+        definitions.CAUSE_LABELS[cause]
+        for cause in (
+            "early",
+            "non_renewal",
+            "wallet_short",
+            "workspace_deleted",
+            "expiry",
+            "overdue",
+        )
+    ]
+    colours = dict(
+        zip(
+            order,
+            (
+                palette.red,
+                palette.orange,
+                palette.blue,
+                palette.pink,
+                palette.grey,
+                palette.yellow,
+            ),
+            strict=True,
+        )
+    )
+    present = [name for name in order if name in set(shown["why"].to_list())]
+    return (
+        alt.Chart(shown)
+        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .encode(
+            x=_time("month", "month"),
+            x2="month_end:T",
+            y=alt.Y("cancels:Q", title=None, axis=_count_axis()),
+            color=_colour("why", present, palette, colours),
+            tooltip=[
+                _time_tooltip("month", "month"),
+                alt.Tooltip("why:N", title="Cause"),
+                alt.Tooltip("cancels:Q", title="Cancels", format=",.0f"),
+                alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
+            ],
+        )
+        .properties(height=HEIGHT)
+    )
+
+
+def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt.LayerChart:
+    """Horizontal bars by bucket, stacked by cause, the total written out.
+
+    frame: overdue_ageing(), of one currency where value is `amount`.
+    """
+    shown = (
+        frame.with_columns(
+            _cause_label().alias("why"),
+            pl.col("ageing_bucket").replace(definitions.BUCKET_LABELS).alias("bucket"),
+        )
+        .group_by("bucket", "why")
+        .agg(pl.col("episodes").sum(), pl.col("amount").sum())
+        .sort("bucket", "why")
+    )
+    totals = shown.group_by("bucket").agg(pl.col(value).sum().alias("total"))
+    most = float(totals["total"].max() or 1)  # type: ignore[arg-type]
+    y = alt.Y(
+        "bucket:N",
+        sort=list(BUCKETS),
+        scale=alt.Scale(domain=list(BUCKETS)),
+        title=None,
+        axis=alt.Axis(ticks=False, domain=False, labelLimit=_LABEL_PIXELS_MAX),
+    )
+    bars = (
+        alt.Chart(shown)
+        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .encode(
+            x=alt.X(
+                f"{value}:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.25])
+            ),
+            y=y,
+            color=_causes(palette),
+            order=alt.Order("why:N"),
+            tooltip=[
+                alt.Tooltip("bucket:N", title="Overdue for"),
+                alt.Tooltip("why:N", title="Cause"),
+                alt.Tooltip("episodes:Q", title="Episodes", format=",.0f"),
+                *([alt.Tooltip("amount:Q", title=title, format=",.2f")] * (value == "amount")),
+            ],
+        )
+    )
+    text = (
+        alt.Chart(totals)
+        .mark_text(align="left", dx=6, color=palette.text, fontSize=12)
+        .encode(x="total:Q", y=y, text=alt.Text("total:Q", format=",.0f"))
+    )
+    return alt.layer(bars, text).properties(height=250)
+
+
+def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+    """One line for each cause; months of which nothing has matured are left out.
+
+    frame: recovery(). A month only part of which has matured is drawn hollow.
+    """
+    shown = (
+        frame.filter(pl.col("matured") > 0)
+        .with_columns(
+            _cause_label().alias("why"),
+            (pl.col("recovered") / pl.col("matured")).alias("rate"),
+            pl.when(pl.col("matured") == pl.col("opened"))
+            .then(pl.lit("all had 30 days"))
+            .otherwise(pl.lit("still maturing"))
+            .alias("state"),
+        )
+    )
+    base = alt.Chart(shown).encode(
+        x=_time("month", "month"),
+        y=alt.Y(
+            "rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%")
+        ),
+        color=_causes(palette),
+        tooltip=[
+            _time_tooltip("month", "month"),
+            alt.Tooltip("why:N", title="Cause"),
+            alt.Tooltip("rate:Q", title="Recovered within 30 days", format=".1%"),
+            alt.Tooltip("recovered:Q", title="Recovered", format=",.0f"),
+            alt.Tooltip("matured:Q", title="Had 30 days", format=",.0f"),
+            alt.Tooltip("opened:Q", title="Opened", format=",.0f"),
+            alt.Tooltip("state:N", title="Month"),
+        ],
+    )
+    lines = base.mark_line(strokeWidth=2)
+    points = base.mark_point(size=60, strokeWidth=2, opacity=1).encode(
+        fill=alt.condition(
+            alt.datum.state == "still maturing", alt.value(palette.surface), _causes(palette)
+        ),
+        shape=alt.Shape("why:N", legend=None),
+    )
+    return alt.layer(lines, points).properties(height=HEIGHT)
+
+
+def _causes(palette: Palette) -> alt.Color:
+    colours = {
+        "Wallet short": palette.blue,
+        "Not renewing": palette.orange,
+        "Unknown": palette.grey,
+    }
+    return _colour("why", list(colours), palette, colours)
+
+
+def _cause_label() -> pl.Expr:
+    return pl.col("cause").replace(definitions.CAUSE_LABELS).fill_null("Unknown")
+
+
+def _colour(
+    column: str,
+    values: Sequence[str],
+    palette: Palette,
+    colours: Mapping[str, str] | None = None,
+) -> alt.Color:
+    chosen = colours or dict(
+        zip(values, [palette.series[i % 8] for i in range(len(values))], strict=True)
+    )
+    return alt.Color(
+        f"{column}:N",
+        sort=list(values),
+        scale=alt.Scale(domain=list(values), range=[chosen[value] for value in values]),
+        legend=alt.Legend(**_LEGEND, columns=4 if len(values) > 4 else 0),
+    )
+
+
+def _by_tier(frame: pl.DataFrame, side: str) -> list[str]:
+    ordered = frame.select(f"{side}_plan", f"{side}_tier").unique()
+    return ordered.sort(f"{side}_tier", f"{side}_plan")[f"{side}_plan"].to_list()
+
+
+def _spans(frame: pl.DataFrame, column: str, grain: str) -> pl.DataFrame:
+    """The frame with `<column>_end` and `<column>_middle`, so that columns fill their time."""
+    width = {"day": "1d", "week": "1w", "month": "1mo"}[grain]
+    begins = pl.col(column)
+    ends = begins.dt.offset_by(width)
+    middle = (begins.cast(pl.Int32) + ends.cast(pl.Int32)) // 2
+    return frame.with_columns(
+        ends.alias(f"{column}_end"), middle.cast(pl.Date).alias(f"{column}_middle")
+    )
+
+
+def _time(column: str, grain: str) -> alt.X:
+    """A UTC time axis; the browser's zone would move a midnight to another day."""
+    return alt.X(
+        f"{column}:T",
+        title=None,
+        scale=alt.Scale(type="utc"),
+        axis=alt.Axis(
+            format="%b %y" if grain == "month" else "%e %b",
+            grid=False,
+            labelAngle=0,
+            labelOverlap=True,
+            labelFlush=False,
+            tickCount="month" if grain == "month" else 8,  # type: ignore[arg-type]
+        ),
+    )
+
+
+def _time_tooltip(column: str, grain: str) -> alt.Tooltip:
+    title, unit, written = {
+        "day": ("Day (UTC)", "utcyearmonthdate", "%e %b %Y"),
+        "week": ("Week from (UTC)", "utcyearmonthdate", "%e %b %Y"),
+        "month": ("Month (UTC)", "utcyearmonth", "%b %Y"),
+    }[grain]
+    return alt.Tooltip(f"{column}:T", timeUnit=unit, title=title, format=written)
+
+
+def _count_axis() -> alt.Axis:
+    return alt.Axis(format="~s", tickMinStep=1, tickCount=5)

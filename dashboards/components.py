@@ -1,0 +1,140 @@
+"""The parts pages are made of: cards, headings with their definition, charts, tables, exports.
+
+Labels, captions and help are Markdown to Streamlit, so only texts of ours and formatted numbers
+may reach them; text from events goes into tables and charts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards import formats, theme
+from dashboards.export import formula_safe_csv
+from dashboards.theme import Palette
+
+ROW_PIXELS = 35
+TABLE_ROWS_SHOWN = 12
+
+
+def palette() -> Palette:
+    """The colours of the theme the browser shows now."""
+    return theme.palette(st.context.theme.type)
+
+
+def cards(key: str, *, small: bool = False) -> AbstractContextManager[Any]:
+    """A grid that gives each card in it the same width, two abreast on a phone."""
+    return st.container(key=f"{'cards-small' if small else 'cards'}-{key}")
+
+
+def card(
+    label: str,
+    value: str,
+    *,
+    help_text: str,
+    caption: str,
+    change: str | None = None,
+    change_label: str = "",
+    course: Sequence[float] = (),
+    is_more_better: bool | None = True,
+) -> None:
+    """One number: its change, its course, what it was made of, and its definition on demand.
+
+    change: signed text, None where there is nothing to compare with. is_more_better None: the
+    change is neither good nor bad.
+    """
+    colour: Literal["normal", "inverse", "off"] = (
+        "off" if is_more_better is None else "normal" if is_more_better else "inverse"
+    )
+    with st.container(border=True, key=f"card-{_slug(label)}", gap="xsmall"):
+        st.metric(
+            label,
+            value,
+            delta=change,
+            delta_color="off" if change and change.strip("+-0. %p") == "" else colour,
+            delta_description=change_label if change else None,
+            chart_data=list(course) if len(course) > 1 else None,
+            chart_type="area",
+            help=help_text,
+        )
+        st.caption(caption)
+
+
+def section(title: str, definition: str, *, shown: bool = True) -> None:
+    """A heading, and its definition in a line of its own or behind the question mark."""
+    st.subheader(title, help=None if shown else definition, anchor=False)
+    if shown:
+        st.caption(definition)
+
+
+def chart(figure: alt.Chart | alt.LayerChart, description: str) -> None:
+    """A chart with its description for people who cannot see it."""
+    st.altair_chart(figure, width="stretch", alt=description)
+
+
+def nothing(message: str) -> None:
+    """A calm line where a chart or table would be, for a choice with no rows."""
+    with st.container(border=True):
+        st.caption(message)
+
+
+def table(
+    frame: pl.DataFrame,
+    columns: Mapping[str, Any],
+    *,
+    key: str,
+    rows_shown: int = TABLE_ROWS_SHOWN,
+) -> None:
+    """The columns named, in that order, under their headings; text is drawn as text."""
+    height = ROW_PIXELS * (min(frame.height, rows_shown) + 1) + 3
+    st.dataframe(
+        frame.select(list(columns)),
+        column_config=dict(columns),
+        hide_index=True,
+        width="stretch",
+        height=height,
+        key=key,
+    )
+
+
+def listing(
+    frame: pl.DataFrame,
+    columns: Mapping[str, Any],
+    *,
+    key: str,
+    noun: tuple[str, str],
+    file_name: str,
+    everything: Callable[[], pl.DataFrame],
+) -> None:
+    """A table of the newest rows with their true number, and the whole of it as CSV.
+
+    frame has a column `total`; everything fetches all rows when the download is asked for.
+    """
+    total = int(frame["total"][0]) if frame.height else 0
+    shown = "" if frame.height == total else f", the first {formats.count(frame.height)} shown"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{formats.counted(total, *noun)}{shown}", width="stretch")
+        download(file_name, lambda: everything().drop("total"), key=f"{key}-csv")
+    table(frame, columns, key=key)
+
+
+def download(file_name: str, frame: Callable[[], pl.DataFrame], *, key: str) -> None:
+    """A button that fetches and writes the CSV only once it is pressed."""
+    st.download_button(
+        "Export CSV",
+        data=lambda: formula_safe_csv(frame()),
+        file_name=file_name,
+        mime="text/csv",
+        key=key,
+        on_click="ignore",
+        help="Text that a spreadsheet could take for a formula gets a leading apostrophe.",
+    )
+
+
+def _slug(label: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in label.lower())

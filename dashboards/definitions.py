@@ -1,0 +1,137 @@
+"""What each number means, in the words shown beside it; the exact rules are the models' docs.
+
+Static text of ours only: it is drawn as Markdown.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REGISTERED: Final = (
+    "Owners whose registration UChat reported in the period, each e-mail address once. "
+    "Days are UTC."
+)
+CONVERSION: Final = (
+    "Of those who registered in the period at least **{days} days** ago, the share whose first "
+    "paid plan began within {days} days of registering. Whoever registered later has not had the "
+    "time yet and counts in neither number.\n\n"
+    "Formula: paid within {days} days ÷ registered at least {days} days ago"
+)
+PAYING: Final = (
+    "Owners with at least one paid plan at the end of the period. Several paid workspaces of one "
+    "owner count once. A plan is paid when its price is above zero."
+)
+MRR: Final = (
+    "Monthly recurring revenue at the end of the period: the monthly price of every running paid "
+    "plan, a yearly price divided by 12, from your plan catalogue. Currencies are never added up."
+)
+CHURNED: Final = (
+    "Owners whose last paid plan ended in the period. A gap that healed within 24 hours on the "
+    "same plan never happened. The rate is over those paying when the period began."
+)
+OPEN_OVERDUE: Final = (
+    "Overdue payments that nothing has closed by the end of the period: no renewal, no paid plan "
+    "chosen, no end of the plan. Several notices about one payment are one episode."
+)
+FUNNEL: Final = (
+    "Everybody who registered in the period, and how far they have come **until now**. A later "
+    "step implies the earlier ones, since a webhook can get lost. Step rate: of those who reached "
+    "the step before. Overall: of all who registered."
+)
+TIME_TO_PAID: Final = (
+    "From registration to the start of the first paid plan, over those of the period who pay or "
+    "paid. Recent registrations that will pay later are not in it yet, so it reads low for "
+    "short, recent periods."
+)
+COHORTS: Final = (
+    "Each point is everybody who registered in that {grain}. A hollow point on a dashed line is "
+    "**still maturing**: not all of them have had {days} days yet, and it covers those who have."
+)
+SOURCES: Final = (
+    "Conversion within 30 days by where people came from, matured registrations only. "
+    "`unknown`: the registration named no source."
+)
+CHANGES: Final = {
+    "new": "First paid plan of a subscription that never paid before.",
+    "upgrade": "From one paid plan to a higher tier, or to a higher price of the same tier.",
+    "downgrade": "From one paid plan to a lower tier or price, still paid.",
+    "switch": "Between paid plans that cannot be ranked: one has no price, or currencies differ.",
+    "cancel": "From a paid plan to a free one or none.",
+    "reactivation": "Paid again, after a time without paying.",
+}
+FLOWS: Final = (
+    "How many times somebody went from the plan on the left to the plan above. Repeated notices "
+    "of an unchanged plan and gaps that healed do not count."
+)
+MOVEMENTS: Final = (
+    "What changed monthly recurring revenue each month, by owner and currency. New: never paid "
+    "before. Reactivation: paid before. Expansion and contraction: more or less than before. "
+    "Churn: pays nothing any more."
+)
+CAUSES: Final = (
+    "Workspace deleted: it took the plan with it. Wallet short: your UChat wallet could not pay "
+    "the renewal. Non-renewal: overdue with auto-renew off. Expiry: ended when the paid time was "
+    "over. Early: ended before that."
+)
+AGEING: Final = (
+    "Everything open now, by days since the due date (since the first notice where none is "
+    "stated). The period chosen above does not apply."
+)
+RECOVERY: Final = (
+    "Of the episodes opened in the month at least 30 days ago, the share that recovered within "
+    "30 days: a renewal, or a paid plan chosen. The two causes are never mixed: one waits for "
+    "your wallet, the other for a customer's decision."
+)
+
+CAUSE_LABELS: Final = {
+    "wallet_short": "Wallet short",
+    "non_renewal": "Not renewing",
+    "unknown": "Unknown",
+    "overdue": "Overdue, unknown why",
+    "workspace_deleted": "Workspace deleted",
+    "expiry": "Expired",
+    "early": "Ended early",
+}
+CAUSE_ACTIONS: Final = {
+    "wallet_short": "Top up your UChat wallet",
+    "non_renewal": "Ask the owner to renew",
+    "unknown": "Check auto-renew in UChat",
+}
+CHANGE_LABELS: Final = {
+    "new": "New",
+    "reactivation": "Reactivation",
+    "upgrade": "Upgrade",
+    "downgrade": "Downgrade",
+    "switch": "Switch",
+    "cancel": "Cancel",
+    "trial_over": "Trial over",
+    "start_free": "Started free",
+    "closed": "Closed",
+}
+MOVEMENT_LABELS: Final = {
+    "new": "New",
+    "reactivation": "Reactivation",
+    "expansion": "Expansion",
+    "contraction": "Contraction",
+    "churn": "Churn",
+}
+BUCKET_LABELS: Final = {
+    "not_due": "Not due yet",
+    "0-7": "0–7 days",
+    "8-30": "8–30 days",
+    "31-60": "31–60 days",
+    "61-90": "61–90 days",
+    "90+": "Over 90 days",
+}
+HAPPENED_LABELS: Final = {
+    "registered": "Registered",
+    "workspace": "First workspace",
+    "new": "Started paying",
+    "reactivation": "Came back",
+    "upgrade": "Upgraded",
+    "downgrade": "Downgraded",
+    "switch": "Switched plan",
+    "cancel": "Cancelled",
+    "overdue": "Payment overdue",
+    "recovered": "Payment recovered",
+}

@@ -1,0 +1,806 @@
+"""Every question the pages ask of the published warehouse, and no other SQL in this package.
+
+Each function takes an open read-only connection and returns a polars frame, always with its
+columns even when it has no row. Values are bound, never written into the text; the one thing that
+is put together is a constant clause for "these sources only". Amounts are DOUBLE here, for
+drawing; the exact DECIMAL is in the tables. Money of different currencies is never added up:
+every amount has its currency beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+from dashboards.filters import Filters
+
+LIST_ROWS_MAX: Final = 1_000
+EXPORT_ROWS_MAX: Final = 100_000
+WINDOWS: Final = (14, 30, 90)
+_PARAMETER = re.compile(r"\$([a-z_]+)")
+
+_OF_SOURCES: Final = """
+    and account_id in (
+        select account_id
+        from dim_accounts
+        where list_contains($sources, coalesce(source, 'unknown'))
+    )"""
+_IN_SOURCES: Final = "and list_contains($sources, source)"
+
+# A state keeps the price of the instant it began; the first row of a plan covers all earlier
+# time; the monthly price is rounded half away from zero in whole cents.
+_PAID_PERIODS: Final = """
+    prices as (
+        select
+            plan_id,
+            currency,
+            case row_number() over (partition by plan_id order by valid_from)
+                when 1 then '-infinity'::timestamptz
+                else valid_from::timestamptz
+            end as priced_from,
+            coalesce(valid_to::timestamptz, 'infinity'::timestamptz) as priced_until,
+            case interval
+                when 'year' then (2 * cast(price * 100 as bigint) + 12) // 24
+                else cast(price * 100 as bigint)
+            end as monthly_cents
+        from plan_prices
+    ),
+
+    catalogue as (
+        select distinct plan_id from plan_prices
+    ),
+
+    paid_periods as (
+        select
+            periods.account_id,
+            coalesce(prices.currency, 'unknown') as currency,
+            coalesce(prices.monthly_cents, 0) as monthly_cents,
+            epoch_us(periods.valid_from) as from_us,
+            coalesce(epoch_us(periods.valid_to), 9223372036854775807) as until_us
+        from int_plan_periods as periods
+        left join prices
+            on
+                periods.plan_id = prices.plan_id
+                and periods.valid_from >= prices.priced_from
+                and periods.valid_from < prices.priced_until
+        where
+            periods.plan_id is not null
+            and coalesce(
+                prices.monthly_cents > 0,
+                periods.plan_id not in ('free', 'trial')
+            )
+            {of_sources}
+    )"""
+
+
+def sources(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """source, registered: every registration source, the largest first."""
+    return _frame(
+        connection,
+        """
+        select source, sum(registered)::bigint as registered
+        from mart_funnel_daily
+        group by source
+        order by registered desc, source
+        """,
+    )
+
+
+def coverage(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """One row: accounts, first_registration (date, NULL without one), unpriced plans."""
+    return _frame(
+        connection,
+        """
+        select
+            (select count(*) from dim_accounts) as accounts,
+            (select min(cohort_date) from mart_funnel_daily) as first_registration
+        """,
+    )
+
+
+def unpriced_plans(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """plan_id, accounts: plans somebody is on now that the catalogue does not price."""
+    return _frame(
+        connection,
+        """
+        select plan_id, count(distinct account_id) as accounts
+        from int_plan_periods
+        where
+            valid_to is null
+            and plan_id not in ('free', 'trial')
+            and plan_id not in (select plan_id from plan_prices)
+        group by plan_id
+        order by accounts desc, plan_id
+        limit 20
+        """,
+    )
+
+
+def funnel_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """cohort_date, the four steps, matured_W and paid_W: this period and the one before it.
+
+    One row per day that has registrations, ordered.
+    """
+    return _frame(
+        connection,
+        f"""
+        select cohort_date, {_FUNNEL_SUMS}
+        from mart_funnel_daily
+        where
+            cohort_date between $previous_first_day and $last_day
+            {_IN_SOURCES if filters.sources else ""}
+        group by cohort_date
+        order by cohort_date
+        """,
+        filters,
+    )
+
+
+def funnel_by_source(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """source, the four steps, matured_W and paid_W of the period; the largest source first."""
+    return _frame(
+        connection,
+        f"""
+        select source, {_FUNNEL_SUMS}
+        from mart_funnel_daily
+        where
+            cohort_date between $first_day and $last_day
+            {_IN_SOURCES if filters.sources else ""}
+        group by source
+        order by registered desc, source
+        """,
+        filters,
+    )
+
+
+def registrations_by_bucket(
+    connection: duckdb.DuckDBPyConnection, filters: Filters
+) -> pl.DataFrame:
+    """bucket (date), source, registered: registrations of the period by day, week or month.
+
+    Sources beyond the seven largest of the period are together as `other sources`.
+    """
+    return _frame(
+        connection,
+        f"""
+        with largest as (
+            select source
+            from mart_funnel_daily
+            where
+                cohort_date between $first_day and $last_day
+                {_IN_SOURCES if filters.sources else ""}
+            group by source
+            order by sum(registered) desc, source
+            limit 7
+        )
+
+        select
+            date_trunc($grain, cohort_date)::date as bucket,
+            case when source in (select source from largest) then source
+                else 'other sources' end as source,
+            sum(registered)::bigint as registered
+        from mart_funnel_daily
+        where
+            cohort_date between $first_day and $last_day
+            {_IN_SOURCES if filters.sources else ""}
+        group by all
+        order by bucket, registered desc
+        """,
+        filters,
+    )
+
+
+def time_to_paid(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """window (`now` or `before`), paid, median_seconds, p90_seconds: who registered then."""
+    return _frame(
+        connection,
+        f"""
+        select
+            case when registered_at >= $starts_at then 'now' else 'before' end as "window",
+            count(seconds_to_paid) as paid,
+            quantile_cont(seconds_to_paid, 0.5) as median_seconds,
+            quantile_cont(seconds_to_paid, 0.9) as p90_seconds
+        from fct_registration_funnel
+        where
+            registered_at >= $previous_starts_at
+            and registered_at < $ends_before
+            {_IN_SOURCES if filters.sources else ""}
+        group by all
+        """,
+        filters,
+    )
+
+
+def days_to_paid(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day (0..90), paid: how many of the period's registrations paid on that day after it.
+
+    Day 90 holds everything later as well.
+    """
+    return _frame(
+        connection,
+        f"""
+        select least(seconds_to_paid // 86400, 90)::integer as day, count(*) as paid
+        from fct_registration_funnel
+        where
+            seconds_to_paid is not null
+            and registered_at >= $starts_at
+            and registered_at < $ends_before
+            {_IN_SOURCES if filters.sources else ""}
+        group by day
+        order by day
+        """,
+        filters,
+    )
+
+
+def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, currency, delta: monthly recurring revenue won and lost on each day up to the last.
+
+    Everything before the period is in one row a currency, dated the day before the period.
+    """
+    return _frame(
+        connection,
+        f"""
+        with {_paid_periods(filters)},
+
+        changes as (
+            select currency, from_us as at_us, monthly_cents as cents from paid_periods
+            union all
+            select currency, until_us, -monthly_cents
+            from paid_periods
+            where until_us < epoch_us($ends_before::timestamptz)
+        )
+
+        select
+            (
+                greatest(at_us, epoch_us($starts_at::timestamptz) - 1) // 86400000000
+            )::integer as day,
+            currency,
+            sum(cents)::double / 100 as delta
+        from changes
+        where at_us < epoch_us($ends_before::timestamptz)
+        group by all
+        order by day, currency
+        """,
+        filters,
+    ).with_columns(pl.col("day").cast(pl.Date))
+
+
+def paying_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, delta: accounts that began or ceased to pay on each day, whatever the currency.
+
+    Everything before the period is in one row, dated the day before the period.
+    """
+    return _frame(
+        connection,
+        f"""
+        with {_paid_periods(filters)},
+
+        ordered as (
+            select
+                from_us,
+                until_us,
+                account_id,
+                max(until_us) over (
+                    partition by account_id
+                    order by from_us, until_us
+                    rows between unbounded preceding and 1 preceding
+                ) as paid_until_us
+            from paid_periods
+        ),
+
+        -- a period that begins while another still runs, or as it ends, changes nothing
+        changes as (
+            select from_us as at_us, 1 as change
+            from ordered
+            where paid_until_us is null or from_us > paid_until_us
+            union all
+            select paid_until_us, -1
+            from ordered
+            where from_us > paid_until_us
+            union all
+            select max(until_us), -1
+            from paid_periods
+            group by account_id
+            having max(until_us) < epoch_us($ends_before::timestamptz)
+        )
+
+        select
+            (
+                greatest(at_us, epoch_us($starts_at::timestamptz) - 1) // 86400000000
+            )::integer as day,
+            sum(change)::bigint as delta
+        from changes
+        where at_us < epoch_us($ends_before::timestamptz)
+        group by all
+        order by day
+        """,
+        filters,
+    ).with_columns(pl.col("day").cast(pl.Date))
+
+
+def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, currency, accounts, mrr: accounts that ceased to pay in a currency, and their MRR.
+
+    Covers this period and the one before it.
+    """
+    return _frame(
+        connection,
+        f"""
+        select
+            changed_at::date as day,
+            currency,
+            count(distinct account_id) as accounts,
+            sum(account_mrr_before - account_mrr_after)::double as mrr
+        from fct_plan_changes
+        where
+            mrr_movement = 'churn'
+            and changed_at >= $previous_starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        group by all
+        order by day, currency
+        """,
+        filters,
+    )
+
+
+def overdue_balance(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, moments: Sequence[datetime]
+) -> pl.DataFrame:
+    """moment, currency, episodes, amount, unstated: what was open at each of those instants.
+
+    unstated: episodes whose amount no notice stated; they add nothing to amount.
+    """
+    return _frame(
+        connection,
+        f"""
+        with moments as (
+            select unnest($moments::timestamptz[]) as moment
+        )
+
+        select
+            moment,
+            currency,
+            count(*) as episodes,
+            coalesce(sum(amount), 0)::double as amount,
+            count(*) filter (where amount is null) as unstated
+        from moments
+        inner join fct_overdue_episodes
+            on opened_at <= moment and (closed_at is null or closed_at > moment)
+        where true {_OF_SOURCES if filters.sources else ""}
+        group by all
+        order by moment, episodes desc, currency
+        """,
+        filters,
+        moments=list(moments),
+    )
+
+
+def happened_counts(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, as_of: datetime
+) -> pl.DataFrame:
+    """what, now, before: how often each thing happened in the last 24 hours and the 24 before."""
+    of_sources = _OF_SOURCES if filters.sources else ""
+    return _frame(
+        connection,
+        f"""
+        with happened as (
+            select 'registered' as what, registered_at as happened_at
+            from fct_registration_funnel
+            where registered_at > $as_of - interval 48 hours {of_sources}
+            union all
+            select 'workspace', workspace_at
+            from fct_registration_funnel
+            where workspace_at > $as_of - interval 48 hours {of_sources}
+            union all
+            select change_type, changed_at
+            from fct_plan_changes
+            where changed_at > $as_of - interval 48 hours {of_sources}
+            union all
+            select 'overdue', opened_at
+            from fct_overdue_episodes
+            where opened_at > $as_of - interval 48 hours {of_sources}
+            union all
+            select 'recovered', closed_at
+            from fct_overdue_episodes
+            where
+                status = 'recovered'
+                and closed_at > $as_of - interval 48 hours {of_sources}
+        )
+
+        select
+            what,
+            count(*) filter (where happened_at > $as_of - interval 24 hours) as "now",
+            count(*) filter (where happened_at <= $as_of - interval 24 hours) as "before"
+        from happened
+        where happened_at <= $as_of
+        group by what
+        order by what
+        """,
+        filters,
+        as_of=as_of,
+    )
+
+
+def happened_latest(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, as_of: datetime, rows: int = 50
+) -> pl.DataFrame:
+    """happened_at, what, account_id, detail: the latest of the last 24 hours, newest first."""
+    of_sources = _OF_SOURCES if filters.sources else ""
+    return _frame(
+        connection,
+        f"""
+        with happened as (
+            select registered_at as happened_at, 'registered' as what, account_id, source as detail
+            from fct_registration_funnel
+            where registered_at > $as_of - interval 24 hours {of_sources}
+            union all
+            select
+                changed_at,
+                change_type,
+                account_id,
+                coalesce(from_plan_id, 'no plan') || ' → ' || coalesce(to_plan_id, 'no plan')
+            from fct_plan_changes
+            where
+                changed_at > $as_of - interval 24 hours
+                and change_type not in ('start_free', 'trial_over', 'closed')
+                {of_sources}
+            union all
+            select opened_at, 'overdue', account_id, cause
+            from fct_overdue_episodes
+            where opened_at > $as_of - interval 24 hours {of_sources}
+            union all
+            select closed_at, 'recovered', account_id, cause
+            from fct_overdue_episodes
+            where
+                status = 'recovered'
+                and closed_at > $as_of - interval 24 hours {of_sources}
+        )
+
+        select happened_at, what, account_id, detail
+        from happened
+        where happened_at <= $as_of
+        order by happened_at desc, account_id, what
+        limit $rows
+        """,
+        filters,
+        as_of=as_of,
+        rows=rows,
+    )
+
+
+def change_counts(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """window (`now` or `before`), day, change_type, changes: this period and the one before."""
+    return _frame(
+        connection,
+        f"""
+        select
+            case when changed_at >= $starts_at then 'now' else 'before' end as "window",
+            changed_at::date as day,
+            change_type,
+            count(*) as changes
+        from fct_plan_changes
+        where
+            changed_at >= $previous_starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        group by all
+        order by day, change_type
+        """,
+        filters,
+    )
+
+
+def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """month (date), currency, movement, amount (signed), changes: what moved MRR each month."""
+    return _frame(
+        connection,
+        f"""
+        select
+            date_trunc('month', changed_at)::date as month,
+            currency,
+            mrr_movement as movement,
+            sum(account_mrr_after - account_mrr_before)::double as amount,
+            count(*) as changes
+        from fct_plan_changes
+        where
+            mrr_movement <> 'none'
+            and currency is not null
+            and changed_at >= $starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        group by all
+        order by month, currency, movement
+        """,
+        filters,
+    )
+
+
+def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """from_plan, to_plan, from_tier, to_tier, changes, accounts: who went from which plan where.
+
+    No plan at all is `no plan` and has tier -1; a plan outside the catalogue is last.
+    """
+    return _frame(
+        connection,
+        f"""
+        with tiers as (
+            select plan_id, min(tier) as tier from plan_prices group by plan_id
+        ),
+
+        flows as (
+            select
+                from_plan_id,
+                to_plan_id,
+                count(*) as changes,
+                count(distinct account_id) as accounts
+            from fct_plan_changes
+            where
+                changed_at >= $starts_at
+                and changed_at < $ends_before
+                {_OF_SOURCES if filters.sources else ""}
+            group by from_plan_id, to_plan_id
+        )
+
+        select
+            coalesce(flows.from_plan_id, 'no plan') as from_plan,
+            coalesce(flows.to_plan_id, 'no plan') as to_plan,
+            case when flows.from_plan_id is null then -1
+                else coalesce(before.tier, 9999) end as from_tier,
+            case when flows.to_plan_id is null then -1
+                else coalesce(after.tier, 9999) end as to_tier,
+            flows.changes,
+            flows.accounts
+        from flows
+        left join tiers as before on flows.from_plan_id = before.plan_id
+        left join tiers as after on flows.to_plan_id = after.plan_id
+        order by from_tier, from_plan, to_tier, to_plan
+        """,
+        filters,
+    )
+
+
+def cancels_by_cause(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """month (date), cause, cancels, accounts: why paid plans ended."""
+    return _frame(
+        connection,
+        f"""
+        select
+            date_trunc('month', changed_at)::date as month,
+            cause,
+            count(*) as cancels,
+            count(distinct account_id) as accounts
+        from fct_plan_changes
+        where
+            change_type = 'cancel'
+            and changed_at >= $starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        group by all
+        order by month, cause
+        """,
+        filters,
+    )
+
+
+def plan_change_list(
+    connection: duckdb.DuckDBPyConnection,
+    filters: Filters,
+    change_types: Sequence[str],
+    rows: int = LIST_ROWS_MAX,
+) -> pl.DataFrame:
+    """Changes of those types in the period, newest first; `total` says how many there are."""
+    return _frame(
+        connection,
+        f"""
+        select
+            changed_at,
+            account_id,
+            change_type,
+            from_plan_id,
+            to_plan_id,
+            mrr_delta::double as mrr_delta,
+            currency,
+            cause,
+            mrr_movement,
+            end_date,
+            subscription_id,
+            count(*) over () as total
+        from fct_plan_changes
+        where
+            list_contains($change_types, change_type)
+            and changed_at >= $starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        order by changed_at desc, change_id
+        limit $rows
+        """,
+        filters,
+        change_types=list(change_types),
+        rows=rows,
+    )
+
+
+def overdue_ageing(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """ageing_bucket, cause, currency, episodes, amount: all that is open now."""
+    if not filters.sources:
+        return _frame(
+            connection,
+            """
+            select
+                ageing_bucket,
+                cause,
+                currency,
+                sum(episodes)::bigint as episodes,
+                coalesce(sum(amount), 0)::double as amount
+            from mart_overdue_ageing
+            where episodes > 0
+            group by all
+            order by ageing_bucket, cause, currency
+            """,
+        )
+    return _frame(
+        connection,
+        f"""
+        select
+            ageing_bucket,
+            cause,
+            currency,
+            count(*) as episodes,
+            coalesce(sum(amount), 0)::double as amount
+        from fct_overdue_episodes
+        where status = 'open' {_OF_SOURCES}
+        group by all
+        order by ageing_bucket, cause, currency
+        """,
+        filters,
+    )
+
+
+def open_episodes(
+    connection: duckdb.DuckDBPyConnection,
+    filters: Filters,
+    causes: Sequence[str],
+    rows: int = LIST_ROWS_MAX,
+) -> pl.DataFrame:
+    """Open episodes of those causes, longest overdue first; `total` says how many there are."""
+    return _frame(
+        connection,
+        f"""
+        select
+            account_id,
+            cause,
+            days_overdue,
+            ageing_bucket,
+            amount::double as amount,
+            currency,
+            due_date,
+            opened_at,
+            last_notice_at,
+            notices,
+            workspace_id,
+            payment_id,
+            count(*) over () as total
+        from fct_overdue_episodes
+        where
+            status = 'open'
+            and list_contains($causes, cause)
+            {_OF_SOURCES if filters.sources else ""}
+        order by days_overdue desc, amount desc nulls last, episode_id
+        limit $rows
+        """,
+        filters,
+        causes=list(causes),
+        rows=rows,
+    )
+
+
+def recovery(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, as_of: datetime
+) -> pl.DataFrame:
+    """month (opened), cause, opened, matured, recovered, lost, median_days: 30 days' outcome.
+
+    Only episodes opened at least 30 days before as_of are in matured, recovered and lost;
+    median_days is over those that recovered, whenever they did.
+    """
+    return _frame(
+        connection,
+        f"""
+        with episodes as (
+            select
+                *,
+                opened_at <= $as_of - interval 720 hours as is_matured,
+                closed_at < opened_at + interval 720 hours as is_closed_in_time
+            from fct_overdue_episodes
+            where
+                opened_at >= $starts_at
+                and opened_at < $ends_before
+                {_OF_SOURCES if filters.sources else ""}
+        )
+
+        select
+            date_trunc('month', opened_at)::date as month,
+            cause,
+            count(*) as opened,
+            count(*) filter (where is_matured) as matured,
+            count(*) filter (
+                where is_matured and is_closed_in_time and status = 'recovered'
+            ) as recovered,
+            count(*) filter (
+                where is_matured and is_closed_in_time and status = 'lost'
+            ) as lost
+        from episodes
+        group by all
+        order by month, cause
+        """,
+        filters,
+        as_of=as_of,
+    )
+
+
+def days_to_recover(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """cause, recovered, median_days, p90_days: of the episodes opened in the period."""
+    return _frame(
+        connection,
+        f"""
+        select
+            cause,
+            count(*) as recovered,
+            quantile_cont(days_to_close, 0.5) as median_days,
+            quantile_cont(days_to_close, 0.9) as p90_days
+        from fct_overdue_episodes
+        where
+            status = 'recovered'
+            and opened_at >= $starts_at
+            and opened_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+        group by cause
+        order by cause
+        """,
+        filters,
+    )
+
+
+_FUNNEL_SUMS: Final = ", ".join(
+    f"sum({column})::bigint as {column}"
+    for column in (
+        "registered",
+        "workspace",
+        "paid",
+        "renewed",
+        *(f"{kind}_{window}" for window in WINDOWS for kind in ("matured", "paid")),
+    )
+)
+
+
+def _paid_periods(filters: Filters) -> str:
+    return _PAID_PERIODS.format(of_sources=_OF_SOURCES if filters.sources else "")
+
+
+def _frame(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    filters: Filters | None = None,
+    **values: Any,
+) -> pl.DataFrame:
+    """The result of one query, with those of the values bound that its text names."""
+    if filters is not None:
+        values |= {
+            "first_day": filters.first_day,
+            "last_day": filters.last_day,
+            "previous_first_day": filters.previous_first_day,
+            "starts_at": filters.starts_at,
+            "ends_before": filters.ends_before,
+            "previous_starts_at": filters.previous_starts_at,
+            "grain": filters.grain,
+            "sources": list(filters.sources),
+        }
+    named = set(_PARAMETER.findall(sql))
+    bound = {name: value for name, value in values.items() if name in named}
+    return connection.sql(sql, params=bound).pl()

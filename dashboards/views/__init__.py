@@ -1,0 +1,31 @@
+"""The pages, in the order of the navigation; each is `draw(source, filters)` in a file of its own.
+
+Not called `pages`: Streamlit would take such a folder for its own page list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from dashboards.filters import Filters
+from dashboards.source import Source
+from dashboards.views import funnel, overdue, overview, plan_changes
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its name, its place in the address, and what draws it."""
+
+    title: str
+    url_path: str
+    draw: Callable[[Source, Filters], None]
+
+
+VIEWS: Final = (
+    Page("Overview", "overview", overview.draw),
+    Page("Funnel", "funnel", funnel.draw),
+    Page("Plan changes", "plan-changes", plan_changes.draw),
+    Page("Overdue payments", "overdue-payments", overdue.draw),
+)

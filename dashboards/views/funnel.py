@@ -1,0 +1,175 @@
+"""Funnel: how far those who registered have come, from where, when, and how fast."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from dashboards import charts, components, definitions, figures, formats
+from dashboards.filters import Filters
+from dashboards.queries import WINDOWS
+from dashboards.source import Source
+from dashboards.views.overview import conversion_card
+
+
+def draw(source: Source, filters: Filters) -> None:
+    """The whole page."""
+    by_day = source.ask("funnel_by_day", filters)
+    period = figures.this_period(by_day, filters, "cohort_date")
+    registered = figures.total(period, "registered")
+    if not registered:
+        components.nothing(
+            "Nobody registered in this period from these sources. Choose a longer period or "
+            "fewer sources above."
+        )
+        return
+    _steps(period)
+    with components.cards("conversion"):
+        for days in WINDOWS:
+            conversion_card(by_day, filters, days)
+        _time_cards(source, filters)
+    _cohorts(by_day, filters)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _sources(source, filters)
+    with right:
+        _curve(source, filters, registered)
+    _source_table(source, filters)
+
+
+def _steps(period: pl.DataFrame) -> None:
+    steps = figures.funnel_steps(period)
+    components.section("From registration to renewal", definitions.FUNNEL)
+    components.chart(
+        charts.funnel(steps, components.palette()),
+        "Funnel: "
+        + ", ".join(f"{label} {count}" for label, count in steps.select("label", "accounts").rows()),
+    )
+    rates = [
+        f"{label.lower()}: **{formats.percent(rate)}** of the step before"
+        for label, rate in steps.select("label", "step_rate").rows()[1:]
+    ]
+    st.caption(" · ".join(rates))
+
+
+def _time_cards(source: Source, filters: Filters) -> None:
+    times = {row["window"]: row for row in source.ask("time_to_paid", filters).to_dicts()}
+    now, before = times.get("now", {}), times.get("before", {})
+    paid = int(now.get("paid") or 0)
+    for label, column, share in (
+        ("Median time to paid", "median_seconds", "half"),
+        ("90 % paid within", "p90_seconds", "nine in ten"),
+    ):
+        earlier = before.get(column) if filters.has_previous else None
+        components.card(
+            label,
+            formats.span(now.get(column)),
+            help_text=definitions.TIME_TO_PAID,
+            caption=f"{share} of {formats.counted(paid, 'payer')} were faster"
+            + (f"; before: {formats.span(earlier)}" if earlier is not None else ""),
+        )
+
+
+def _cohorts(by_day: pl.DataFrame, filters: Filters) -> None:
+    palette = components.palette()
+    heading, choice = st.columns([3, 1], vertical_alignment="bottom")
+    with choice:
+        days = (
+            st.segmented_control(
+                "Window",
+                list(WINDOWS),
+                default=WINDOWS[1],
+                format_func=lambda window: f"{window} days",
+                key="window",
+                bind="query-params",
+                required=True,
+            )
+            or WINDOWS[1]
+        )
+    with heading:
+        components.section(
+            f"Paid within {days} days, by {filters.grain} of registration",
+            definitions.COHORTS.format(grain=filters.grain, days=days),
+        )
+    cohorts = figures.cohorts(by_day, filters, days)
+    unripe = cohorts.filter(pl.col("rate").is_null())
+    if unripe.height == cohorts.height:
+        components.nothing(
+            f"Nobody of this period has had {days} days yet. Choose a longer period above."
+        )
+    else:
+        components.chart(
+            charts.cohort_conversion(cohorts, filters.grain, days, palette),
+            f"Share paid within {days} days by {filters.grain} of registration",
+        )
+    if unripe.height:
+        st.caption(
+            f"Not drawn: {formats.counted(figures.total(unripe, 'registered'), 'registration')} "
+            f"of the last {formats.counted(unripe.height, filters.grain)}, of whom nobody has had "
+            f"{days} days yet."
+        )
+
+
+def _sources(source: Source, filters: Filters) -> None:
+    components.section("Paid within 30 days, by source", definitions.SOURCES)
+    components.chart(
+        charts.source_conversion(
+            source.ask("funnel_by_source", filters), 30, components.palette()
+        ),
+        "Share paid within 30 days by registration source",
+    )
+
+
+def _curve(source: Source, filters: Filters, registered: int) -> None:
+    components.section(
+        "How fast they start paying",
+        "Of all who registered in the period, the share that had started paying by each day "
+        "after. Recent registrations pull its right end down until they mature.",
+    )
+    curve = figures.paid_by_day(source.ask("days_to_paid", filters), registered)
+    components.chart(
+        charts.paid_over_time(curve, components.palette()),
+        "Share of the registered who pay, by days since registration",
+    )
+
+
+def _source_table(source: Source, filters: Filters) -> None:
+    by_source = source.ask("funnel_by_source", filters)
+    frame = by_source.with_columns(
+        *(
+            (pl.col(step) / pl.when(pl.col("registered") > 0).then(pl.col("registered"))).alias(
+                f"{step}_rate"
+            )
+            for step in figures.STEPS[1:]
+        ),
+        *(
+            (
+                pl.col(f"paid_{days}")
+                / pl.when(pl.col(f"matured_{days}") > 0).then(pl.col(f"matured_{days}"))
+            ).alias(f"rate_{days}")
+            for days in WINDOWS
+        ),
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width="stretch"):
+            components.section("Every step by source", definitions.FUNNEL, shown=False)
+        components.download("funnel-by-source.csv", lambda: frame, key="funnel-csv")
+    count, share = "localized", "percent"
+    number = st.column_config.NumberColumn
+    components.table(
+        frame,
+        {
+            "source": st.column_config.TextColumn("Source"),
+            "registered": number("Registered", format=count),
+            "workspace": number("Workspace", format=count),
+            "workspace_rate": number("of registered", format=share),
+            "paid": number("Paid", format=count),
+            "paid_rate": number("of registered ", format=share),
+            "renewed": number("Renewed", format=count),
+            "renewed_rate": number("of registered  ", format=share),
+            "rate_14": number("in 14 days", format=share, help="Over matured_14 alone"),
+            "rate_30": number("in 30 days", format=share, help="Over matured_30 alone"),
+            "rate_90": number("in 90 days", format=share, help="Over matured_90 alone"),
+        },
+        key="by-source",
+    )

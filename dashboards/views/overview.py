@@ -1,0 +1,233 @@
+"""Overview: the numbers of the morning, each with its change, its course and what it is made of."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+import streamlit as st
+
+from dashboards import charts, components, definitions, figures, formats
+from dashboards.figures import Balance, Share
+from dashboards.filters import Filters
+from dashboards.queries import WINDOWS
+from dashboards.source import Source
+
+
+def draw(source: Source, filters: Filters) -> None:
+    """The whole page."""
+    funnel = source.ask("funnel_by_day", filters)
+    mrr = source.ask("mrr_deltas", filters)
+    with components.cards("overview"):
+        _registered(funnel, filters)
+        for days in WINDOWS:
+            conversion_card(funnel, filters, days)
+        _paying(source, filters)
+        for currency in figures.currencies(mrr, "delta"):
+            _mrr(mrr, currency, filters)
+        _churned(source, filters)
+        _open_overdue(source, filters)
+    _last_day(source, filters)
+    _registrations_chart(source, filters)
+    _mrr_charts(mrr, filters)
+
+
+def _registered(funnel: pl.DataFrame, filters: Filters) -> None:
+    now = figures.total(figures.this_period(funnel, filters, "cohort_date"), "registered")
+    before = figures.total(figures.previous_period(funnel, filters, "cohort_date"), "registered")
+    components.card(
+        "Registered",
+        formats.count(now),
+        help_text=definitions.REGISTERED,
+        caption=f"{now / filters.days:.1f} a day; {formats.count(before)} in the period before",
+        change=formats.relative_change(now, before) if filters.has_previous else None,
+        change_label=filters.previous_label,
+        course=figures.daily(funnel, filters, "cohort_date", "registered"),
+    )
+
+
+def conversion_card(funnel: pl.DataFrame, filters: Filters, days: int) -> None:
+    """Paid within `days`, over those of the period who have had them."""
+    period = figures.this_period(funnel, filters, "cohort_date")
+    now = figures.conversion(period, days)
+    before = figures.conversion(figures.previous_period(funnel, filters, "cohort_date"), days)
+    waiting = figures.total(period, "registered") - now.denominator
+    caption = f"{formats.count(now.numerator)} of {formats.count(now.denominator)} matured"
+    if now.rate is None and before.rate is not None and filters.has_previous:
+        caption = f"nobody has had {days} days yet; before: {formats.percent(before.rate)}"
+    elif waiting:
+        caption += f"; {formats.count(waiting)} still maturing"
+    components.card(
+        f"Paid within {days} days",
+        formats.percent(now.rate),
+        help_text=definitions.CONVERSION.format(days=days),
+        caption=caption,
+        change=formats.points(_difference(now, before)) if filters.has_previous else None,
+        change_label=filters.previous_label,
+        course=figures.conversion_course(funnel, filters, days),
+    )
+
+
+def _paying(source: Source, filters: Filters) -> None:
+    paying = figures.balance(source.ask("paying_deltas", filters), filters)
+    components.card(
+        "Paying accounts",
+        formats.count(paying.now),
+        help_text=definitions.PAYING,
+        caption=f"{formats.count(paying.before)} when the period began",
+        change=formats.signed(paying.now - paying.before),
+        change_label="in the period",
+        course=figures.thinned(paying.course),
+    )
+
+
+def _mrr(mrr: pl.DataFrame, currency: str, filters: Filters) -> None:
+    level = _of_currency(mrr, currency, filters)
+    components.card(
+        f"MRR {formats.currency_label(currency)}",
+        formats.money(level.now, currency),
+        help_text=definitions.MRR,
+        caption=f"{formats.money(level.before, currency)} when the period began",
+        change=formats.relative_change(level.now, level.before),
+        change_label="in the period",
+        course=figures.thinned(level.course),
+    )
+
+
+def _churned(source: Source, filters: Filters) -> None:
+    churn = source.ask("churn_by_day", filters)
+    period = figures.this_period(churn, filters, "day")
+    now = figures.total(period, "accounts")
+    before = figures.total(figures.previous_period(churn, filters, "day"), "accounts")
+    began = figures.balance(source.ask("paying_deltas", filters), filters).before
+    lost = " and ".join(
+        formats.money(figures.float_total(period.filter(pl.col("currency") == name), "mrr"), name)
+        for name in figures.currencies(period, "mrr")
+    )
+    rate = formats.percent(formats.rate(now, began))
+    components.card(
+        "Churned accounts",
+        formats.count(now),
+        help_text=definitions.CHURNED,
+        caption=f"{rate} of {formats.count(began)} paying before"
+        + (f"; {lost} a month lost" if lost else ""),
+        change=formats.signed(now - before) if filters.has_previous else None,
+        change_label=filters.previous_label,
+        course=figures.daily(churn, filters, "day", "accounts"),
+        is_more_better=False,
+    )
+
+
+def _open_overdue(source: Source, filters: Filters) -> None:
+    end = min(filters.ends_before, source.version.as_of)
+    step = max(1, filters.days // 12)
+    starts = [filters.starts_at + timedelta(days=day) for day in range(0, filters.days, step)]
+    moments = [*(start for start in starts if start < end), end]
+    open_then = source.ask("overdue_balance", filters, moments)
+    at_end = open_then.filter(pl.col("moment") == end)
+    now = figures.total(at_end, "episodes")
+    before = figures.total(open_then.filter(pl.col("moment") == moments[0]), "episodes")
+    by_moment = dict(open_then.group_by("moment").agg(pl.col("episodes").sum()).iter_rows())
+    amounts = ", ".join(
+        formats.money(amount, currency)
+        for currency, amount in at_end.select("currency", "amount").iter_rows()
+        if amount
+    )
+    components.card(
+        "Open overdue payments",
+        formats.count(now),
+        help_text=definitions.OPEN_OVERDUE,
+        caption=amounts or "nothing is owed",
+        change=formats.signed(now - before),
+        change_label="in the period",
+        course=[float(by_moment.get(moment, 0)) for moment in moments],
+        is_more_better=False,
+    )
+
+
+def _last_day(source: Source, filters: Filters) -> None:
+    as_of = source.version.as_of
+    counts = {
+        what: (now, before)
+        for what, now, before in source.ask("happened_counts", filters, as_of).iter_rows()
+    }
+    components.section(
+        "The last 24 hours",
+        f"Up to {formats.instant(as_of)}, against the 24 hours before. "
+        "The period chosen above does not apply.",
+    )
+    with components.cards("last-day", small=True):
+        for what in ("registered", "workspace", "new", "upgrade", "downgrade", "cancel",
+                     "overdue", "recovered"):  # fmt: skip
+            now, before = counts.get(what, (0, 0))
+            with st.container(border=True, key=f"card-day-{what}"):
+                st.metric(
+                    definitions.HAPPENED_LABELS[what],
+                    formats.count(now),
+                    delta=formats.signed(now - before) if now != before else None,
+                    delta_color="inverse"
+                    if what in ("downgrade", "cancel", "overdue")
+                    else "normal",
+                    delta_description=None if now != before else "as before",
+                )
+    latest = source.ask("happened_latest", filters, as_of)
+    if latest.is_empty():
+        components.nothing("Nothing happened in the last 24 hours that these filters let through.")
+        return
+    with st.expander(f"The latest {formats.count(latest.height)}, newest first", expanded=False):
+        components.table(
+            latest.with_columns(
+                pl.col("what").replace(definitions.HAPPENED_LABELS),
+                pl.col("detail").replace(definitions.CAUSE_LABELS),
+            ),
+            {
+                "happened_at": st.column_config.DatetimeColumn(
+                    "When (UTC)", format="D MMM HH:mm", timezone="UTC"
+                ),
+                "what": st.column_config.TextColumn("What"),
+                "account_id": st.column_config.TextColumn("Account", width="medium"),
+                "detail": st.column_config.TextColumn("Source, plans or cause"),
+            },
+            key="latest",
+        )
+
+
+def _registrations_chart(source: Source, filters: Filters) -> None:
+    components.section(
+        f"Registrations by {filters.grain} and source",
+        f"{definitions.REGISTERED} The newest {filters.grain} is not over yet.",
+    )
+    buckets = source.ask("registrations_by_bucket", filters)
+    if buckets.is_empty():
+        components.nothing("Nobody registered in this period from these sources.")
+        return
+    components.chart(
+        charts.registrations(buckets, filters.grain, components.palette()),
+        f"Registrations by {filters.grain}, stacked by registration source",
+    )
+
+
+def _mrr_charts(mrr: pl.DataFrame, filters: Filters) -> None:
+    for currency in figures.currencies(mrr, "delta"):
+        level = _of_currency(mrr, currency, filters)
+        code = formats.currency_label(currency)
+        components.section(f"MRR, {code}", definitions.MRR, shown=False)
+        components.chart(
+            charts.level(
+                figures.course_frame(level, filters),
+                f"{code} a month",
+                ",.2f",
+                components.palette(),
+            ),
+            f"Monthly recurring revenue in {code} by day",
+        )
+
+
+def _of_currency(mrr: pl.DataFrame, currency: str, filters: Filters) -> Balance:
+    return figures.balance(mrr.filter(pl.col("currency") == currency), filters)
+
+
+def _difference(now: Share, before: Share) -> float | None:
+    if now.rate is None or before.rate is None:
+        return None
+    return now.rate - before.rate

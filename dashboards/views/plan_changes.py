@@ -1,0 +1,173 @@
+"""Plan changes: who went from which plan where, what it did to revenue, and why plans ended."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from dashboards import charts, components, definitions, figures, formats
+from dashboards.filters import Filters
+from dashboards.queries import EXPORT_ROWS_MAX
+from dashboards.source import Source
+
+LISTED = ("upgrade", "downgrade", "cancel", "switch", "reactivation", "new")
+LISTED_AT_FIRST = ["upgrade", "downgrade", "cancel"]
+
+
+def draw(source: Source, filters: Filters) -> None:
+    """The whole page."""
+    counts = source.ask("change_counts", filters)
+    _cards(counts, filters)
+    if figures.this_period(counts, filters, "day").is_empty():
+        components.nothing("No plan changed in this period for these registration sources.")
+        return
+    _movements(source, filters)
+    left, right = st.columns(2, gap="large")
+    with left:
+        components.section("From plan to plan", definitions.FLOWS)
+        components.chart(
+            charts.plan_flows(source.ask("plan_flows", filters), components.palette()),
+            "Number of changes from each plan to each other plan",
+        )
+    with right:
+        _cancels(source, filters)
+    _list(source, filters)
+
+
+def _cards(counts: pl.DataFrame, filters: Filters) -> None:
+    with components.cards("changes"):
+        for kind, is_good in (
+            ("new", True),
+            ("upgrade", True),
+            ("reactivation", True),
+            ("downgrade", False),
+            ("cancel", False),
+        ):
+            of_kind = counts.filter(pl.col("change_type") == kind)
+            now = figures.total(figures.this_period(of_kind, filters, "day"), "changes")
+            before = figures.total(figures.previous_period(of_kind, filters, "day"), "changes")
+            components.card(
+                PLURALS[kind],
+                formats.count(now),
+                help_text=definitions.CHANGES[kind],
+                caption=f"{formats.count(before)} in the period before"
+                if filters.has_previous
+                else definitions.CHANGES[kind].split(".")[0],
+                change=formats.signed(now - before) if filters.has_previous else None,
+                change_label=filters.previous_label,
+                course=figures.daily(of_kind, filters, "day", "changes"),
+                is_more_better=is_good,
+            )
+
+
+PLURALS = {
+    "new": "New paid plans",
+    "upgrade": "Upgrades",
+    "reactivation": "Reactivations",
+    "downgrade": "Downgrades",
+    "cancel": "Cancels",
+}
+
+
+def _movements(source: Source, filters: Filters) -> None:
+    frame = source.ask("movements", filters)
+    heading, choice = st.columns([3, 1], vertical_alignment="bottom")
+    with choice:
+        unit = st.segmented_control(
+            "Show",
+            ["money", "changes"],
+            default="money",
+            format_func={"money": "MRR", "changes": "Number"}.__getitem__,
+            key="unit",
+            bind="query-params",
+            required=True,
+        )
+    with heading:
+        components.section("What moved revenue, by month", definitions.MOVEMENTS)
+    if frame.is_empty():
+        components.nothing("No change of this period moved revenue.")
+        return
+    for currency in figures.currencies(frame, "amount"):
+        code = formats.currency_label(currency)
+        of_currency = frame.filter(pl.col("currency") == currency)
+        net = figures.float_total(of_currency, "amount")
+        st.markdown(f"**{code}** · net {formats.money(net, code)} a month in the period")
+        components.chart(
+            charts.movements(
+                of_currency, code, by_count=unit == "changes", palette=components.palette()
+            ),
+            f"Movements of monthly recurring revenue in {code} by month",
+        )
+
+
+def _cancels(source: Source, filters: Filters) -> None:
+    components.section("Why paid plans ended", definitions.CAUSES)
+    frame = source.ask("cancels_by_cause", filters)
+    if frame.is_empty():
+        components.nothing("No paid plan ended in this period.")
+        return
+    components.chart(
+        charts.cancels(frame, components.palette()), "Cancels by month, stacked by cause"
+    )
+    causes = frame.group_by("cause").agg(pl.col("cancels").sum()).sort("cancels", descending=True)
+    all_of_them = figures.total(causes, "cancels")
+    st.caption(
+        " · ".join(
+            f"{definitions.CAUSE_LABELS.get(cause or '', 'Unknown')} "
+            f"{formats.percent(formats.rate(cancels, all_of_them))} ({formats.count(cancels)})"
+            for cause, cancels in causes.iter_rows()
+        )
+    )
+
+
+def _list(source: Source, filters: Filters) -> None:
+    components.section(
+        "Every change", "Newest first. MRR: what the change did to this subscription's."
+    )
+    kinds = st.pills(
+        "Kinds of change",
+        LISTED,
+        selection_mode="multi",
+        default=LISTED_AT_FIRST,
+        format_func=definitions.CHANGE_LABELS.__getitem__,
+        key="change",
+        bind="query-params",
+    )
+    if not kinds:
+        components.nothing("Choose at least one kind of change above.")
+        return
+    frame = source.ask("plan_change_list", filters, tuple(kinds))
+    if frame.is_empty():
+        components.nothing("No change of these kinds in this period.")
+        return
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    components.listing(
+        _readable(frame),
+        {
+            "changed_at": st.column_config.DatetimeColumn(
+                "When (UTC)", format="D MMM YYYY HH:mm", timezone="UTC"
+            ),
+            "account_id": text("Account", width="medium"),
+            "change_type": text("Change"),
+            "from_plan_id": text("From"),
+            "to_plan_id": text("To"),
+            "mrr_delta": number("MRR", format="accounting"),
+            "currency": text("Currency"),
+            "cause": text("Cause"),
+        },
+        key="changes",
+        noun=("change", "changes"),
+        file_name="plan-changes.csv",
+        everything=lambda: source.ask(
+            "plan_change_list", filters, tuple(kinds), rows=EXPORT_ROWS_MAX
+        ),
+    )
+
+
+def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.col("change_type").replace(definitions.CHANGE_LABELS),
+        pl.col("cause").replace(definitions.CAUSE_LABELS),
+        pl.col("from_plan_id").fill_null("no plan"),
+        pl.col("to_plan_id").fill_null("no plan"),
+    )
