@@ -49,7 +49,7 @@ run: $(STAMP) ## receiver, refresher and dashboard together; Ctrl-C ends all
 
 .PHONY: demo
 demo: $(STAMP) ## the same, filled with a simulated year of accounts (in data-demo/)
-	@$(BIN)/hooklake run --demo
+	@$(BIN)/hooklake run --demo --data-dir data-demo
 
 .PHONY: test
 test: $(STAMP) ## every test; installs Chromium for the browser tests where it can
@@ -90,9 +90,9 @@ faults: $(STAMP) ## the fault tests at full size (ONLY=… picks some by name)
 	@$(FULL_FAULTS) $(BIN)/python -m pytest -m faults -s $(if $(ONLY),-k "$(ONLY)") $(ARGS)
 
 .PHONY: screenshots
-screenshots: $(STAMP) ## the README's pictures, taken of the running demo
+screenshots: $(STAMP) ## the pictures of the README, taken of a demo of its own
 	@chromium=$$($(BIN)/python .ci/environment.py browser) || exit 1; \
-	CHROMIUM="$$chromium" $(BIN)/python -m dashboards.screenshots
+	CHROMIUM="$$chromium" $(BIN)/python tests/e2e/screenshots.py
 
 .PHONY: lock
 lock: $(STAMP) ## requirements.lock anew from pyproject.toml

@@ -10,6 +10,7 @@ import json
 from datetime import date
 from typing import Final
 
+from ingest.errors import RefusedError
 from ingest.paths import DataDir, write_file_durably
 
 ACCOUNTS: Final = 3000
@@ -17,14 +18,21 @@ SEED: Final = 2026
 NOTE: Final = "demo.json"
 
 
-def is_filled(paths: DataDir) -> bool:
-    """Whether the whole simulated year has been acknowledged into this data directory."""
-    return bool(_note(paths).get("is_filled", False))
+def begin(paths: DataDir, today: date) -> tuple[str, ...] | None:
+    """The command that fills this directory, None when that is done. To be called first of all.
 
-
-def begin(paths: DataDir, today: date) -> tuple[str, ...]:
-    """The command that fills it, ending the simulated year today or when it first began."""
-    until = str(_note(paths).get("until", today.isoformat()))
+    The simulated year ends today, or on the day when an interrupted filling first began.
+    Raises: RefusedError where a receiver has worked that was no demo's.
+    """
+    note = _note(paths)
+    if note.get("is_filled"):
+        return None
+    if paths.ledger.exists() and not note:
+        raise RefusedError(
+            f"{paths.root} is in use already, and a demo would mix made-up accounts with what is "
+            "there; name a directory for it, such as --data-dir data-demo"
+        )
+    until = str(note.get("until", today.isoformat()))
     _write(paths, until=until, is_filled=False)
     return ("simulate", "--accounts", str(ACCOUNTS), "--seed", str(SEED), "--until", until)
 

@@ -73,8 +73,11 @@ class Child:
 def run(settings: Settings, *, demo: bool = False) -> int:
     """Run everything until SIGINT, SIGTERM or SIGHUP; then 0. `demo` fills the data first.
 
-    Raises: PortTakenError before anything is started, PartFailedError after all has been ended.
+    Raises: RefusedError for a demo in a directory of real events, PortTakenError before anything is
+    started, PartFailedError after all has been ended.
     """
+    settings.paths.ensure()
+    fill_command = demo_data.begin(settings.paths, datetime.now(UTC).date()) if demo else None
     require_free_port(settings.host, settings.port, setting="HOOKLAKE_PORT", what="the receiver")
     require_free_port(
         settings.dashboard_host,
@@ -86,7 +89,7 @@ def run(settings: Settings, *, demo: bool = False) -> int:
     console = Console(soft_wrap=True, highlight=False)
     may_show_token = console.is_terminal or "tokens" in credentials.made
     screen = welcome(credentials.settings, may_show_token=may_show_token)
-    asyncio.run(Supervisor(credentials.settings, console, screen).run(demo=demo))
+    asyncio.run(Supervisor(credentials.settings, console, screen).run(fill_command))
     return 0
 
 
@@ -112,7 +115,7 @@ class Supervisor:
         self.asked_to_stop = asyncio.Event()
         self.asked_twice = asyncio.Event()
 
-    async def run(self, *, demo: bool) -> None:
+    async def run(self, fill_command: tuple[str, ...] | None) -> None:
         """Return after a stop signal; raise after a failure; leave nothing running either way."""
         for number in STOP_SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
@@ -120,7 +123,7 @@ class Supervisor:
         try:
             for part in parts(self.settings):
                 self.children.append(await self.start(part))
-            await self.watch(asyncio.create_task(self.bring_up(demo=demo)))
+            await self.watch(asyncio.create_task(self.bring_up(fill_command)))
             self.console.print("hooklake is ending …", style="dim")
         finally:
             await self.end(self.children)
@@ -148,20 +151,18 @@ class Supervisor:
                 unfinished.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
-    async def bring_up(self, *, demo: bool) -> None:
-        """Wait until all work, say where they are, and fill a demo that is not filled yet."""
+    async def bring_up(self, fill_command: tuple[str, ...] | None) -> None:
+        """Wait until all work, say where they are, and fill what is to be filled."""
         for child in self.children:
             await wait_until_ready(child.part)
         self.console.print(self.screen)
-        if demo and not demo_data.is_filled(self.settings.paths):
-            await self.fill()
+        if fill_command is not None:
+            await self.fill(fill_command)
 
-    async def fill(self) -> None:
+    async def fill(self, command: tuple[str, ...]) -> None:
         """Send the simulated accounts as any sender would, through the receiver."""
         self.console.print(f"sending a year of {demo_data.ACCOUNTS:,} simulated accounts …")
-        today = datetime.now(UTC).date()
-        fill_command = demo_data.begin(self.settings.paths, today)
-        sender = await self.start(Part("demo", fill_command, is_talking=True))
+        sender = await self.start(Part("demo", command, is_talking=True))
         try:
             exit_code = await sender.ended()
             if exit_code:

@@ -5,38 +5,37 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import readme
 import typer
-from warehouse.cli import app
 
 from ingest.contract import EVENT_TYPES
+from warehouse.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = {"--help", "--data-dir"}
 
 
-def program() -> click.Group:
-    command = typer.main.get_command(app)
-    assert isinstance(command, click.Group)
-    return command
+def visible_commands() -> dict[str, Any]:
+    """The commands of the program as typer builds them, by name."""
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {name: command for name, command in commands.items() if not command.hidden}
 
 
-def visible_commands() -> dict[str, click.Command]:
-    return {name: command for name, command in program().commands.items() if not command.hidden}
-
-
-def long_options(command: click.Command) -> set[str]:
-    """Every `--option` that has a row in the command's help, --data-dir and --help left out."""
-    return {
-        name
+def options(command: Any) -> list[Any]:
+    return [
+        parameter
         for parameter in command.params
-        if isinstance(parameter, click.Option) and not parameter.hidden
-        for name in parameter.opts
-        if name.startswith("--")
-    } - EVERYWHERE
+        if parameter.param_type_name == "option" and not parameter.hidden
+    ]
+
+
+def long_options(command: Any) -> set[str]:
+    """Every `--option` that has a row in the command's help, --data-dir and --help left out."""
+    names = {name for option in options(command) for name in option.opts}
+    return {name for name in names if name.startswith("--")} - EVERYWHERE
 
 
 def documented() -> dict[str, readme.Row]:
@@ -56,9 +55,8 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
 @pytest.mark.parametrize("name", sorted(visible_commands()))
 def test_every_command_takes_a_data_directory_and_explains_each_option(name: str) -> None:
     command = visible_commands()[name]
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    assert any("--data-dir" in option.opts for option in options)
-    assert all(option.help for option in options)
+    assert any("--data-dir" in option.opts for option in options(command))
+    assert all(option.help for option in options(command))
     assert command.help
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import duckdb
 import httpx
 from standardwebhooks.webhooks import Webhook
 
@@ -88,6 +89,9 @@ class Installation:
     port: int = field(default_factory=free_port)
     dashboard_port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    credentials: dict[str, str] = field(
+        default_factory=lambda: {"HOOKLAKE_SECRETS": SECRET, "HOOKLAKE_TOKENS": TOKEN}
+    )
 
     @property
     def url(self) -> str:
@@ -110,8 +114,7 @@ class Installation:
             "HOOKLAKE_DATA_DIR": str(self.data_dir),
             "HOOKLAKE_PORT": str(self.port),
             "HOOKLAKE_DASHBOARD_PORT": str(self.dashboard_port),
-            "HOOKLAKE_SECRETS": SECRET,
-            "HOOKLAKE_TOKENS": TOKEN,
+            **self.credentials,
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -165,11 +168,12 @@ class Installation:
         return done.stdout
 
     def query(self, question: str) -> list[dict[str, Any]]:
-        """Rows of the published warehouse, asked the way an analyst asks."""
-        rows: list[dict[str, Any]] = json.loads(
-            self.command("sql", question, "--format", "json", "--max-rows", "0")
-        )
-        return rows
+        """Rows of the newest published version, read as any DuckDB client does."""
+        newest = (self.data_dir / "warehouse.duckdb").resolve()
+        with duckdb.connect(newest, read_only=True) as connection:
+            found = connection.execute(question)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def deliver(self, event: dict[str, Any] | bytes, **signing: Any) -> httpx.Response:
         """The receiver's answer to one signed delivery."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,13 +48,17 @@ def assert_all_gone(hooklake: Installation, family: list[int]) -> None:
 def test_one_ctrl_c_ends_everything_and_what_was_delivered_is_kept(
     hooklake: Installation,
 ) -> None:
+    hooklake.credentials.clear()  # the first start makes its own
     supervisor = start(hooklake)
     family = descendants(supervisor.pid)
     assert len(family) >= 3
     assert httpx.get(f"{hooklake.url}/readyz", trust_env=False).status_code == 200
     assert httpx.get(hooklake.dashboard_url, trust_env=False).status_code == 200
     said = hooklake.said("run")
-    assert f"{hooklake.webhook_url}/{TOKEN}" in said
+    made = (hooklake.data_dir / "secrets.env").read_text()
+    token = re.search(r"^HOOKLAKE_TOKENS=(\w+)$", made, re.MULTILINE)
+    assert token
+    assert f"{hooklake.webhook_url}/{token[1]}" in said
     assert hooklake.dashboard_url in said
 
     # The curl line is pasted as it is printed.
@@ -101,6 +106,24 @@ def test_the_supervisors_own_death_leaves_no_orphan(hooklake: Installation) -> N
 
     supervisor.wait()
     assert_all_gone(hooklake, family)
+
+
+def test_a_later_start_keeps_the_token_out_of_a_screen_that_may_be_a_log(
+    hooklake: Installation,
+) -> None:
+    start(hooklake)
+
+    assert TOKEN not in hooklake.said("run")
+    assert f"{hooklake.webhook_url}/<a token of HOOKLAKE_TOKENS>" in hooklake.said("run")
+
+
+def test_a_demo_refuses_to_mix_with_real_events(hooklake: Installation) -> None:
+    receiver = hooklake.start_receiver()
+    hooklake.stop(receiver)
+
+    hooklake.command("run", "--demo", expect=4)
+
+    assert not (hooklake.data_dir / "demo.json").exists()
 
 
 def command_line(pid: int) -> list[str]:

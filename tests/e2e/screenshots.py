@@ -1,0 +1,61 @@
+"""`make screenshots`: the README's pictures, taken of a demo filled for the purpose.
+
+Nothing of a person's own data can get into them: the data directory is made here and thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from browser import DESKTOP, chromium, chromium_path, open_page
+from installation import Installation, installation, wait_until
+
+FOLDER = Path(__file__).resolve().parents[2] / "dashboards" / "screenshots"
+PAGES = {
+    "overview": "",
+    "funnel": "funnel",
+    "plan-changes": "plan-changes",
+    "overdue-payments": "overdue-payments",
+}
+FILL_SECONDS_MAX = 300
+
+
+def main() -> int:
+    """The exit code; the pictures are in FOLDER afterwards."""
+    path = chromium_path()
+    if path is None:
+        sys.stderr.write("error: no Chromium found; install it or set CHROMIUM to its path\n")
+        return 1
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, installation(Path(folder)) as demo:
+        demo.start("run", "--demo")
+        wait_until(lambda: is_filled(demo), seconds=FILL_SECONDS_MAX, what="the filled demo")
+        with chromium(path) as browser:
+            for name, address in PAGES.items():
+                watch = open_page(browser, f"{demo.dashboard_url}/{address}", DESKTOP)
+                watch.page.get_by_text("As of", exact=False).first.wait_for()
+                watch.page.wait_for_load_state("networkidle")
+                watch.page.screenshot(path=FOLDER / f"{name}.png")
+                watch.assert_clean()
+                sys.stdout.write(f"{FOLDER.name}/{name}.png\n")
+    return 0
+
+
+def is_filled(demo: Installation) -> bool:
+    """Whether everything sent is in the published tables."""
+    assert demo.processes[0].poll() is None, demo.said("run")
+    try:
+        note = json.loads((demo.data_dir / "demo.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return False
+    if not note["is_filled"]:
+        return False
+    landed = sum(1 for _ in demo.data_dir.glob("lake/events/**/*.parquet"))
+    return landed > 0 and (demo.data_dir / "warehouse.duckdb").exists()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
