@@ -41,6 +41,8 @@ LANDING_LAG_SECONDS_MAX: Final = 300.0
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_FAILED: Final = "the receiver failed; nothing was acknowledged"
 _NOT_STORED: Final = {
     "queue_full": "more deliveries are waiting than the queue may hold",
     "draining": "the receiver is shutting down",
@@ -114,11 +116,16 @@ class Receiver:
         except _AnswerError as error:
             self._metrics.refused.labels(error.reason).inc()
             answer = {"status": _WORD.get(error.status, "refused"), "reason": error.detail}
-            await _send_json(send, error.status, answer, error.is_closing, receive)
+            await _send_json(scope, send, error.status, answer, error.is_closing, receive)
         except _ClientGoneError:
             self._metrics.refused.labels("client_gone").inc()
+        except Exception as error:  # noqa: BLE001 - a bug of ours is 503, never silence or 500
+            self._metrics.refused.labels("error").inc()
+            self._log.error("failed", kind=type(error).__name__)
+            answer = {"status": "unavailable", "reason": _FAILED}
+            await _send_json(scope, send, 503, answer, True, receive)
         else:
-            await _send_json(send, status, answer, False, receive)
+            await _send_json(scope, send, status, answer, False, receive)
 
     async def _deliver(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
         raw_headers = scope["headers"]
@@ -127,7 +134,7 @@ class Receiver:
         problem = self._readiness.problem()
         if problem is not None:
             raise _AnswerError(503, problem, _NOT_STORED[problem], is_closing=declared != 0)
-        body = await _read_body(receive, declared, self._settings.body_bytes_max)
+        body = await _read_body(scope, receive, declared, self._settings.body_bytes_max)
         now = self._now()
         verdict = self._verifier.verify(
             Request(headers, body, now, scope.get("path_params", {}).get("token"))
@@ -258,21 +265,14 @@ def _check_framing(raw_headers: list[tuple[bytes, bytes]], body_bytes_max: int) 
     return declared
 
 
-async def _read_body(receive: Receive, declared: int | None, body_bytes_max: int) -> bytes:
+async def _read_body(
+    scope: Scope, receive: Receive, declared: int | None, body_bytes_max: int
+) -> bytes:
     """The whole body. Raises: _AnswerError, _ClientGoneError."""
-    message = await _next_message(receive, BODY_SECONDS_MAX)
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        deadline = time.monotonic() + BODY_SECONDS_MAX
-        while message.get("more_body"):
-            message = await _next_message(receive, deadline - time.monotonic())
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > body_bytes_max:
-                raise _too_large(body_bytes_max)
-        body = b"".join(parts)
+    protocol = scope.get(PROTOCOL_KEY)
+    body: bytes | None = None if protocol is None else protocol.complete_body()
+    if body is None:
+        body = await _collect_body(receive, body_bytes_max)
     if len(body) > body_bytes_max:
         raise _too_large(body_bytes_max)
     if declared is not None and len(body) != declared:
@@ -280,6 +280,20 @@ async def _read_body(receive: Receive, declared: int | None, body_bytes_max: int
             400, "short_body", "fewer bytes arrived than were declared", is_closing=True
         )
     return body
+
+
+async def _collect_body(receive: Receive, body_bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    deadline = time.monotonic() + BODY_SECONDS_MAX
+    while True:
+        message = await _next_message(receive, deadline - time.monotonic())
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > body_bytes_max:
+            raise _too_large(body_bytes_max)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 async def _next_message(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
@@ -305,9 +319,14 @@ def _too_large(limit: int) -> _AnswerError:
 
 
 async def _send_json(
-    send: Send, status: int, answer: dict[str, Any], is_closing: bool, receive: Receive
+    scope: Scope,
+    send: Send,
+    status: int,
+    answer: dict[str, Any],
+    is_closing: bool,
+    receive: Receive,
 ) -> None:
-    body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    body = _encode(answer).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -316,6 +335,10 @@ async def _send_json(
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if is_closing:
         headers.append((b"connection", b"close"))
+    protocol = scope.get(PROTOCOL_KEY)
+    if protocol is not None and not is_closing:
+        protocol.answer(status, headers, body)
+        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if is_closing:
         await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -338,13 +361,37 @@ async def _linger(receive: Receive) -> None:
         return
 
 
+class Application:
+    """Hands deliveries straight to the receiver and everything else to Starlette's routes.
+
+    Its routing and error layers cost a delivery as much as storing it does.
+    """
+
+    def __init__(self, starlette: Starlette, receiver: Receiver) -> None:
+        self.starlette = starlette
+        self._receiver = receiver
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"]
+            if path == WEBHOOK_PATH:
+                await self._receiver(scope, receive, send)
+                return
+            head, _, token = path.rpartition("/")
+            if head == WEBHOOK_PATH and token:
+                scope["path_params"] = {"token": token}
+                await self._receiver(scope, receive, send)
+                return
+        await self.starlette(scope, receive, send)
+
+
 def create_app(
     settings: Settings,
     storage: Storage,
     readiness: Readiness,
     metrics: Metrics,
     now: Callable[[], float] = time.time,
-) -> Starlette:
+) -> Application:
     """The whole application: the webhook, and what watches over it."""
     receiver = Receiver(settings, storage, readiness, metrics, now)
 
@@ -397,7 +444,7 @@ def create_app(
         metrics.refused.labels("error").inc()
         log("receiver").error("failed", kind=type(error).__name__)
         return JSONResponse(
-            {"status": "unavailable", "reason": "the receiver failed; nothing was acknowledged"},
+            {"status": "unavailable", "reason": _FAILED},
             503,
             {"retry-after": str(RETRY_AFTER_SECONDS), "connection": "close"},
         )
@@ -414,4 +461,4 @@ def create_app(
         exception_handlers={404: refused, 405: refused, Exception: failed},
     )
     app.router.redirect_slashes = False
-    return app
+    return Application(app, receiver)

@@ -16,20 +16,14 @@ from typing import Any, Final
 
 import h11
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.server import ServerState
 
 HEADER_BYTES_MAX: Final = 16 * 1024
 HEADER_SECONDS_MAX: Final = 5.0
 KEEP_ALIVE_SECONDS: Final = 30
 PROTOCOL_KEY: Final = "hooklake.protocol"
-
-_PHRASES: Final = {
-    400: b"Bad Request",
-    408: b"Request Timeout",
-    431: b"Request Header Fields Too Large",
-    503: b"Service Unavailable",
-}
 
 
 class BoundedProtocol(H11Protocol):
@@ -89,6 +83,34 @@ class BoundedProtocol(H11Protocol):
         if self.conn.trailing_data[0]:
             self._await_header()
 
+    def complete_body(self) -> bytes | None:
+        """The request's body where all of it has arrived already, else None."""
+        return None if self.cycle.more_body else bytes(self.cycle.body)
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer in one write; nothing where the client is gone."""
+        cycle = self.cycle
+        if cycle.disconnected or cycle.response_started:
+            return
+        all_headers = [*self.server_state.default_headers, *headers]
+        if CLOSE_HEADER in self.headers:
+            all_headers.append(CLOSE_HEADER)
+        send = self.conn.send
+        parts = (
+            send(
+                h11.Response(status_code=status, headers=all_headers, reason=STATUS_PHRASES[status])
+            ),
+            send(h11.Data(data=body)),
+            send(h11.EndOfMessage()),
+        )
+        self.transport.write(b"".join(part for part in parts if part))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if self.conn.our_state is h11.MUST_CLOSE or not cycle.keep_alive:
+            send(h11.ConnectionClosed())
+            self.transport.close()
+        cycle.on_response()
+
     def abort(self) -> None:
         """Close at once and without an answer."""
         if self.cycle is not None:
@@ -140,6 +162,7 @@ class BoundedProtocol(H11Protocol):
             self.conn.send_failed()
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n%b\r\n%b" % (status, _PHRASES[status], len(body), retry, body)
+            b"connection: close\r\n%b\r\n%b"
+            % (status, STATUS_PHRASES[status], len(body), retry, body)
         )
         self.transport.close()

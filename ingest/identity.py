@@ -14,11 +14,12 @@ Business = Sequence[str | bool | None]
 """The values of `contract.BUSINESS_COLUMNS` in their order, as canonical text."""
 
 RENAME_DIGITS: Final = 12
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def canonical_json(business: Business) -> str:
     """A compact array: null, booleans, else text (amounts with two decimals)."""
-    return json.dumps(list(business), ensure_ascii=False, separators=(",", ":"))
+    return _encode(list(business))
 
 
 def fields_hash(event_type: str, business: Business, stated_instant: int | None) -> str:
@@ -49,5 +50,4 @@ def renamed_id(event_id: str, digest: str) -> str:
 
 
 def _digest(*parts: str | int | None) -> str:
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
-    return sha256(text.encode()).hexdigest()
+    return sha256(_encode(parts).encode()).hexdigest()

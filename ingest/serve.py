@@ -235,7 +235,7 @@ def _build(settings: Settings, sick: list[str]) -> tuple[uvicorn.Config, _Server
                 )
 
     app = create_app(settings, holder, watch, metrics)
-    app.router.lifespan_context = lifespan
+    app.starlette.router.lifespan_context = lifespan
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -245,6 +245,7 @@ def _build(settings: Settings, sick: list[str]) -> tuple[uvicorn.Config, _Server
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
