@@ -114,6 +114,15 @@ with_anchors as (
             partition by account_id, subscription_id, state_number, anchor_number
             order by event_number
         ) as months_since_anchor,
+        -- as known to the latest renewal: a start stated later moves nothing
+        last_value(
+            case when months_added > 0 then extract(day from first_start_date) end
+            ignore nulls
+        ) over (
+            partition by account_id, subscription_id, state_number, anchor_number
+            order by event_number
+            rows between unbounded preceding and current row
+        ) as renewal_day,
     from anchored
 
 ),
@@ -126,7 +135,7 @@ known as (
             when months_since_anchor = 0 then anchor_date
             else {{ day_in_month(
                 month_number('anchor_date') ~ ' + months_since_anchor',
-                'extract(day from coalesce(first_start_date, anchor_date))',
+                'coalesce(renewal_day, extract(day from anchor_date))',
             ) }}
         end as known_end_date,
     from with_anchors

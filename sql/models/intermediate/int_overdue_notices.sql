@@ -15,13 +15,14 @@ notices as (
             order by event_number
             rows between unbounded preceding and unbounded following
         ) as payment_workspace_id,
-        row_number() over (
-            partition by account_id, subscription_id order by event_number
-        ) as notice_number,
-        count(*) over (partition by account_id, subscription_id)
-        - count(payment_id) over (
-            partition by account_id, subscription_id
-        ) as notices_without_payment,
+        case
+            when payment_id is null then subscription_id
+            else first_value(subscription_id) over (
+                partition by account_id, payment_id
+                order by event_number
+                rows between unbounded preceding and unbounded following
+            )
+        end as episode_subscription_id,
     from {{ account_ref('stg_overdue_payment') }}
 
 ),
@@ -120,10 +121,9 @@ of_payments as (
 
     select
         notices.account_id,
-        notices.subscription_id,
+        notices.episode_subscription_id as subscription_id,
         notices.event_number,
         notices.occurred_us,
-        notices.notice_number,
         notices.payment_id,
         case
             when notices.payment_id is null then notices.event_number
@@ -133,7 +133,16 @@ of_payments as (
             when notices.payment_id is null then notices.closing_event_number
             else openers.closing_event_number
         end as own_closing_event_number,
-        notices.notices_without_payment,
+        row_number() over (
+            partition by notices.account_id, notices.episode_subscription_id
+            order by notices.event_number
+        ) as notice_number,
+        count(*) over (
+            partition by notices.account_id, notices.episode_subscription_id
+        )
+        > count(notices.payment_id) over (
+            partition by notices.account_id, notices.episode_subscription_id
+        ) as is_walked,
     from closed as notices
     left join closed as openers
         on
@@ -142,8 +151,10 @@ of_payments as (
 
 ),
 
--- Notices without a payment, one after the other within their subscription: each joins the
--- episode that is still open and was last noticed at most seven days ago, or opens its own.
+-- The notices of a subscription one after the other: one without a payment joins the episode
+-- that is still open and was last noticed at most seven days ago, or opens its own. A
+-- payment's episode is of the subscription of its first notice. A subscription has one such
+-- notice a day at most, and those without any are not walked.
 walked as (
 
     select
@@ -156,7 +167,7 @@ walked as (
         own_closing_event_number as open_closing_event_number,
         occurred_us as open_last_us,
     from of_payments
-    where notices_without_payment > 0 and notice_number = 1
+    where is_walked and notice_number = 1
     union all
     select
         walked.account_id,
@@ -223,7 +234,7 @@ walked as (
             walked.account_id = notices.account_id
             and walked.subscription_id = notices.subscription_id
             and walked.notice_number + 1 = notices.notice_number
-            and notices.notices_without_payment > 0
+            and notices.is_walked
 
 )
 
