@@ -48,6 +48,7 @@ _NOT_STORED: Final = {
     "draining": "the receiver is shutting down",
     "disk_full": "the disk is full; nothing is lost that was acknowledged",
     "low_space": "free disk is below HOOKLAKE_FREE_BYTES_MIN",
+    "ledger_busy": "another process held the ledger for longer than 5 s",
     "ledger_sick": "the ledger cannot be written",
     "timeout": "the ledger did not take the delivery within 8 s",
 }

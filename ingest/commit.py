@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
 import time
 from collections import deque
@@ -42,6 +43,7 @@ GROUP_RECORDS_MAX: Final = 512
 GROUP_BYTES_MAX: Final = 8 * 1024 * 1024
 COMPANY_RECORDS: Final = 4
 PROBE_INTERVAL_SECONDS: Final = 1.0
+FULL_BYTES: Final = 1024 * 1024
 SICK_PROBES_MAX: Final = 3
 
 
@@ -248,7 +250,10 @@ class Committer:
 
     def _fail(self, group: list[Waiting], error: apsw.Error) -> None:
         """Answer 503 to the group and everything waiting, then find out whether it can go on."""
-        self.health = Health.FULL if isinstance(error, apsw.FullError) else Health.SICK
+        if isinstance(error, apsw.BusyError):  # another process writes: nothing is broken
+            self._refuse(group, "ledger_busy")
+            return
+        self.health = Health.FULL if self._is_full(error) else Health.SICK
         self._refuse(group, self.health.value)
         self._recover(describe(error))
 
@@ -266,11 +271,8 @@ class Committer:
                 self._reopen()
             except (apsw.Error, LedgerError) as error:
                 cause = error.__cause__ if isinstance(error, LedgerError) else error
-                is_full = isinstance(cause, (apsw.FullError, apsw.CantOpenError)) and (
-                    self.health is Health.FULL or isinstance(cause, apsw.FullError)
-                )
-                self.health = Health.FULL if is_full else Health.SICK
-                if not is_full:
+                self.health = Health.FULL if self._is_full(cause) else Health.SICK
+                if self.health is Health.SICK and not isinstance(cause, apsw.BusyError):
                     probes += 1
                     if probes >= SICK_PROBES_MAX:
                         self._on_sick(f"{what}; then {error}")
@@ -280,6 +282,15 @@ class Committer:
                 return
             self._wake.wait(PROBE_INTERVAL_SECONDS)
             self._wake.clear()
+
+    def _is_full(self, error: BaseException | None) -> bool:
+        """SQLite calls a full disk by several names, such as an I/O error of its shared memory."""
+        if isinstance(error, apsw.FullError):
+            return True
+        try:
+            return shutil.disk_usage(self._ledger.parent).free < FULL_BYTES
+        except OSError:
+            return False
 
     def _reopen(self) -> None:
         """Connect afresh and durably commit a probe. Raises: apsw.Error, LedgerError."""

@@ -50,6 +50,10 @@ SHUTDOWN_SECONDS_MAX: Final = 5
 LANDER_DRAIN_SECONDS_MAX: Final = 4.0
 LANDER_RESTART_SECONDS: Final = 1.0
 BACKLOG: Final = 2048
+THREAD_SWITCH_SECONDS: Final = 0.0001
+"""The commit thread lets go of the interpreter at every SQLite call. With Python's 5 ms it gets it
+back that late beside a busy event loop: 4,000 rows/s where 0.1 ms gives 20,000 (2 cores)."""
+
 _UNSTAMPED: Final = frozenset(("github", "shopify", "token"))
 
 
@@ -160,6 +164,7 @@ def run(settings: Settings) -> int:
 
     Raises: HooklakeError where it cannot start.
     """
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     keep_files_private()
     configure_logging(settings.log_level)
     settings.paths.ensure()
