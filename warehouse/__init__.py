@@ -8,5 +8,5 @@ publish.py    an immutable copy of the result, swapped in by a symbolic link
 build.py      the order of it all
 refresh.py    once or, with watch.py, on every change; one at a time, outcome in refresh.json
 reader.py     the newest published version, for whoever reads
-adhoc.py      analysts' SQL in a sandbox
+adhoc.py      analysts' SQL, run by sandbox.py in a process that can be killed
 """
