@@ -322,29 +322,37 @@ def _store(connection: apsw.Connection, delivery: Delivery, seq: int, node: str)
             ),
         )
         return Outcome("quarantined", seq, problems=content.problems)
-    event_id, reused = content.event_id, False
-    if not _insert_event(connection, delivery, content, event_id, seq, node):
-        if not _is_known(connection, event_id, content.digest):
-            event_id, reused = renamed_id(event_id, content.digest), True
-            if _insert_event(connection, delivery, content, event_id, seq, node):
-                return Outcome(
-                    "accepted", seq, event_id, content.event_type, reused, (), content.warnings
-                )
-        connection.execute(
-            _INSERT_DUPLICATE,
-            (
-                seq,
-                delivery.received_at,
-                event_id,
-                content.event_type,
-                content.account_id,
-                delivery.delivery_id,
-                delivery.origin,
-                delivery.verified_by,
-            ),
-        )
-        return Outcome("duplicate", seq, event_id, content.event_type, reused, (), content.warnings)
-    return Outcome("accepted", seq, event_id, content.event_type, reused, (), content.warnings)
+    return store_event(connection, delivery, seq, node)
+
+
+def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node: str) -> Outcome:
+    """Write one readable delivery as an event or a duplicate, within the caller's transaction.
+
+    Counts nothing: `store_deliveries` does, and so must every other caller.
+    """
+    event = delivery.content
+    assert isinstance(event, Event)
+    event_id, reused = event.event_id, False
+    verdict: Verdict = "accepted"
+    if not _insert_event(connection, delivery, event, event_id, seq, node):
+        if not _is_known(connection, event_id, event.digest):
+            event_id, reused = renamed_id(event_id, event.digest), True
+        if not reused or not _insert_event(connection, delivery, event, event_id, seq, node):
+            verdict = "duplicate"
+            connection.execute(
+                _INSERT_DUPLICATE,
+                (
+                    seq,
+                    delivery.received_at,
+                    event_id,
+                    event.event_type,
+                    event.account_id,
+                    delivery.delivery_id,
+                    delivery.origin,
+                    delivery.verified_by,
+                ),
+            )
+    return Outcome(verdict, seq, event_id, event.event_type, reused, (), event.warnings)
 
 
 def _insert_event(
