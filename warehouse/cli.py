@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Webhooks in, a warehouse out: receive, prove, keep, model, read.",
 )
+
+DEMO_DATA_DIR = Path("data-demo")
 
 DataDir = Annotated[
     Path | None,
@@ -112,12 +115,14 @@ def dashboard(
 def run(
     data_dir: DataDir = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Fill an empty data directory with simulated accounts.")
+        bool, typer.Option("--demo", help="Fill ./data-demo with simulated accounts first.")
     ] = False,
 ) -> None:
     """Receiver, refresher and dashboard together; one Ctrl-C ends all."""
     from warehouse import run as supervisor
 
+    if demo and data_dir is None and "HOOKLAKE_DATA_DIR" not in os.environ:
+        data_dir = DEMO_DATA_DIR
     _exit(supervisor.run(load_settings(data_dir), demo=demo))
 
 
