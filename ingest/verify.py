@@ -10,14 +10,13 @@ Slack webhooks, 2026-11.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ingest.settings import NamedSecret, Settings
+from ingest.settings import Settings
 
 Reason = Literal[
     "missing_header",
@@ -43,15 +42,13 @@ _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32, "sha512": 64}
 class Verified:
     """delivery_id, signed_at (microseconds): only what the signature covers, else None.
 
-    signature: a digest over signed material alone, by which an exact replay can be told; None
-    where nothing is signed.
+    An exact replay of a request with either is known again by the event_id made of them.
     """
 
     scheme: str
     key_name: str
     delivery_id: str | None = None
     signed_at: int | None = None
-    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,7 @@ class Verifier:
         _check_window(scheme, seconds, request.now, WINDOW_SECONDS)
         signed = b"%b.%b.%b" % (delivery_id, timestamp, request.body)
         key_name = _match(scheme, self._standard_keys, signed, given, "sha256", _as_base64)
-        return _signed(scheme, key_name, signed, seconds, delivery_id.decode("ascii"))
+        return Verified(scheme, key_name, delivery_id.decode("ascii"), _microseconds(seconds))
 
     def _stripe(self, request: Request) -> Verified:
         scheme, name = "stripe", "Stripe-Signature"
@@ -217,7 +214,7 @@ class Verifier:
         _check_window(scheme, seconds, request.now, WINDOW_SECONDS)
         signed = stamps[0] + b"." + request.body
         key_name = _match(scheme, self._plain_keys, signed, given, "sha256", _as_hex)
-        return _signed(scheme, key_name, signed, seconds)
+        return Verified(scheme, key_name, signed_at=_microseconds(seconds))
 
     def _github(self, request: Request) -> Verified:
         scheme, name = "github", "X-Hub-Signature-256"
@@ -228,7 +225,7 @@ class Verifier:
                 scheme, "malformed_header", f"{name} is not `sha256=` and 64 lower-case hex digits"
             )
         key_name = _match(scheme, self._plain_keys, request.body, [digits], "sha256", _as_hex)
-        return _signed(scheme, key_name, request.body)
+        return Verified(scheme, key_name)
 
     def _shopify(self, request: Request) -> Verified:
         scheme, name = "shopify", "X-Shopify-Hmac-SHA256"
@@ -236,7 +233,7 @@ class Verifier:
         if not _BASE64_SHA256.fullmatch(value):
             raise _RefusalError(scheme, "malformed_header", f"{name} is not base64 of a SHA-256")
         key_name = _match(scheme, self._plain_keys, request.body, [value], "sha256", _as_base64)
-        return _signed(scheme, key_name, request.body)
+        return Verified(scheme, key_name)
 
     def _slack(self, request: Request) -> Verified:
         scheme, name = "slack", "X-Slack-Signature"
@@ -251,7 +248,7 @@ class Verifier:
         _check_window(scheme, seconds, request.now, WINDOW_SECONDS)
         signed = b"v0:%b:%b" % (timestamp, request.body)
         key_name = _match(scheme, self._plain_keys, signed, [digits], "sha256", _as_hex)
-        return _signed(scheme, key_name, signed, seconds)
+        return Verified(scheme, key_name, signed_at=_microseconds(seconds))
 
     def _hmac(self, request: Request) -> Verified:
         scheme, settings = "hmac", self._settings
@@ -293,7 +290,7 @@ class Verifier:
         key_name = _match(
             scheme, self._plain_keys, signed, [given], settings.hmac_algorithm, encode
         )
-        return _signed(scheme, key_name, signed, seconds)
+        return Verified(scheme, key_name, signed_at=_microseconds(seconds))
 
     def _token(self, request: Request) -> Verified:
         scheme, given = "token", []
@@ -378,29 +375,5 @@ def _match(
     return matched
 
 
-def _signed(
-    scheme: str,
-    key_name: str,
-    signed: bytes,
-    seconds: int | None = None,
-    delivery_id: str | None = None,
-) -> Verified:
-    return Verified(
-        scheme,
-        key_name,
-        delivery_id,
-        None if seconds is None else seconds * 1_000_000,
-        hashlib.sha256(signed).hexdigest(),
-    )
-
-
-__all__ = [
-    "WINDOW_SECONDS",
-    "Headers",
-    "NamedSecret",
-    "Refusal",
-    "Rejected",
-    "Request",
-    "Verified",
-    "Verifier",
-]
+def _microseconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1_000_000
