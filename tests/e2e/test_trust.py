@@ -60,7 +60,7 @@ def test_an_unproved_delivery_gets_401_and_changes_nothing(hooklake: Installatio
         "another secret": post(hooklake, BODY, **sign(BODY, secret=OTHER_SECRET)),
         "no signature": post(hooklake, BODY),
         "an unknown token": post(hooklake, BODY, path="/not-the-token"),
-        "a malformed header": post(hooklake, BODY, **sign(BODY) | {"webhook-timestamp": " +1_0"}),
+        "a malformed header": post(hooklake, BODY, **sign(BODY) | {"webhook-timestamp": "+1_0"}),
         "half a signature": post(hooklake, BODY, webhook_signature="v1,AAAA"),
     }
 
