@@ -30,12 +30,22 @@ class Plan:
 PLANS: Final[dict[str, Plan]] = {
     plan.plan_id: plan
     for plan in (
-        Plan("business", 1, Decimal("49.99"), 0.50, up=("business_large", "business_yearly")),
-        Plan("business_lite", 1, Decimal("29.99"), 0.22, up=("business", "business_large")),
-        Plan("business_large", 1, Decimal("149.99"), 0.12, down=("business", "business_lite")),
-        Plan("business_yearly", 12, Decimal("499.90"), 0.16, up=("business_large",)),
+        Plan(
+            "business",
+            1,
+            Decimal("29.00"),
+            0.50,
+            up=("business_lite", "business_large"),
+            down=("business_yearly",),
+        ),
+        Plan(
+            "business_lite", 1, Decimal("59.00"), 0.22, up=("business_large",), down=("business",)
+        ),
+        Plan("business_large", 1, Decimal("149.00"), 0.12, down=("business_lite", "business")),
+        Plan("business_yearly", 12, Decimal("290.00"), 0.16, up=("business_large",)),
     )
 }
+"""Prices as the shipped catalogue (sql/seeds/plan_prices.csv) has them."""
 CURRENCY: Final = "USD"
 
 FATES_OF_A_MONTH: Final[dict[Fate, float]] = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import random
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -90,6 +92,19 @@ def test_a_year_looks_like_one(year: list[Life]) -> None:
     assert plans == {"free", "trial", *PLANS}
     months = [funnel.registered_at.strftime("%Y-%m") for funnel in funnels]
     assert months.count("2026-10") > 1.5 * months.count("2026-01")
+
+
+def test_plans_cost_what_the_shipped_catalogue_says() -> None:
+    catalogue = Path(__file__).parents[2] / "sql" / "seeds" / "plan_prices.csv"
+    with catalogue.open(newline="") as lines:
+        shipped = {
+            row["plan_id"]: (Decimal(row["price"]), {"month": 1, "year": 12}[row["interval"]])
+            for row in csv.DictReader(lines)
+            if Decimal(row["price"])
+        }
+    assert shipped == {plan.plan_id: (plan.price, plan.months) for plan in PLANS.values()}
+    for plan in PLANS.values():
+        assert {*plan.up, *plan.down} <= set(PLANS)
 
 
 def test_funnel_steps_come_in_order(year: list[Life]) -> None:

@@ -1,0 +1,172 @@
+"""`hooklake trigger`: samples that are events, fields set by hand, and what the answer means."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from receiver_process import HOOKLAKE, Receiver, environment
+
+from ingest import trigger
+from ingest.contract import BUSINESS_COLUMNS, EVENT_TYPES
+from ingest.deliver import Answer, ReceiverAbsentError
+from ingest.errors import UsageError
+from ingest.ledger import open_read_only, read_counters
+from ingest.parse import Arrival, Event, parse_body
+from ingest.payloads import body_bytes
+from ingest.settings import Settings
+
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+
+def parsed(payload: dict[str, Any]) -> Event:
+    event = parse_body(body_bytes(payload), Arrival(stored_at=int(NOW.timestamp() * 1e6)))
+    assert isinstance(event, Event), event
+    return event
+
+
+def column(payload: dict[str, Any], name: str) -> object:
+    return parsed(payload).business[BUSINESS_COLUMNS.index(name)]
+
+
+@pytest.mark.parametrize("event", EVENT_TYPES)
+def test_every_sample_is_a_whole_event_of_its_type(event: str) -> None:
+    found = parsed(trigger.sample(event, NOW))
+    assert found.event_type == event
+    assert found.warnings == ()
+    assert found.unknown_fields == ()
+    assert found.account_id == "ada.lovelace@example.com"
+
+
+def test_a_monthly_plan_bought_on_the_31st_ends_on_the_last_day_of_february() -> None:
+    assert trigger.sample("plan_changed", NOW)["data"]["end_date"] == "2026-02-28"
+
+
+def test_the_short_name_and_the_further_event_have_samples_too() -> None:
+    assert parsed(trigger.sample("overdue", NOW)).event_type == "overdue_payment"
+    assert parsed(trigger.sample("no_enough_credit", NOW)).event_type == "other"
+
+
+def test_an_unknown_event_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"'user_reg'.*user_registered, workspace_created"):
+        trigger.sample("user_reg", NOW)
+
+
+@pytest.mark.parametrize(
+    ("event", "setting", "expected"),
+    [
+        ("plan_changed", "plan_id=free", {"plan_id": "free"}),
+        ("plan_changed", "auto_renew=false", {"auto_renew": False}),
+        ("plan_changed", "auto_renew=off", {"auto_renew": "off"}),
+        ("overdue_payment", "amount=12.5", {"amount": 12.5}),
+        ("overdue_payment", 'amount="12.50"', {"amount": "12.50"}),
+        ("overdue_payment", "amount=007", {"amount": "007"}),
+        ("overdue_payment", "amount=NaN", {"amount": "NaN"}),
+        ("overdue_payment", "amount=1e999", {"amount": "1e999"}),
+        ("workspace_deleted", "workspace_id=null", {"workspace_id": None}),
+        ("workspace_deleted", "data.workspace_id=", {"workspace_id": ""}),
+        ("workspace_created", "workspace_name=a=b", {"workspace_name": "a=b"}),
+        ("user_registered", "owner_email=x@example.com", {"email": "x@example.com"}),
+        ("user_registered", "account_id=x@example.com", {"email": "x@example.com"}),
+        ("user_registered", "user_email=x@example.com", {"user_email": "x@example.com"}),
+        ("user_registered", "utm.campaign=spring", {"utm": {"campaign": "spring"}}),
+        (
+            "user_registered",
+            "registered_at=2026-01-02T03:04:05Z",
+            {"registration_timestamp": "2026-01-02T03:04:05Z"},
+        ),
+        ("user_registered", "created_at=1767322800", {"created_at": 1_767_322_800}),
+    ],
+)
+def test_a_field_is_set_where_the_sample_has_it(
+    event: str, setting: str, expected: dict[str, object]
+) -> None:
+    data = trigger.with_field(trigger.sample(event, NOW), event, setting)["data"]
+    assert expected.items() <= data.items()
+
+
+def test_another_spelling_takes_the_place_of_the_samples() -> None:
+    sample = trigger.sample("user_registered", NOW)
+    changed = trigger.with_field(sample, "user_registered", "user_email=x@example.com")
+    assert "email" not in changed["data"]
+    assert column(changed, "account_id") == "x@example.com"
+    changed = trigger.with_field(sample, "user_registered", "timestamp=2026-01-02T03:04:05Z")
+    assert parsed(changed).occurred_at == 1_767_323_045_000_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("event=brand_new", "event", "brand_new"),
+        ("event_id=e1", "event_id", "e1"),
+        ("occurred_at=2026-01-02T03:04:05Z", "occurred_at", "2026-01-02T03:04:05Z"),
+        ("timestamp=1767323045", "timestamp", 1_767_323_045),
+    ],
+)
+def test_a_field_of_the_envelope_is_set_there(setting: str, key: str, value: object) -> None:
+    changed = trigger.with_field(trigger.sample("plan_changed", NOW), "plan_changed", setting)
+    assert changed[key] == value
+
+
+@pytest.mark.parametrize("setting", ["plan_id", "=free", "data.=free", ".plan_id=free", ""])
+def test_a_setting_without_name_or_value_is_a_usage_error(setting: str) -> None:
+    with pytest.raises(UsageError, match="--set field=value"):
+        trigger.with_field(trigger.sample("plan_changed", NOW), "plan_changed", setting)
+
+
+def test_the_answers_are_explained() -> None:
+    def lines(code: int, **document: object) -> str:
+        return "\n".join(trigger.meaning(Answer(code, json.dumps(document).encode(), 2.0)))
+
+    assert lines(200, status="accepted").startswith("Accepted")
+    assert "given a new one" in lines(200, status="accepted", id_reused=True)
+    assert lines(200, status="duplicate").startswith("Duplicate")
+    assert "--data-dir" in lines(401, status="rejected", reason="stale")
+    assert "send it again in 2 s" in lines(503)
+    assert "/webhooks/uchat" in lines(404)
+    errors = [{"field": "plan_id", "code": "missing", "message": "add it"}]
+    assert "plan_id (missing): add it" in lines(202, status="quarantined", errors=errors)
+
+
+def test_with_no_receiver_it_says_what_to_start(tmp_path: Any) -> None:
+    settings = Settings(data_dir=tmp_path, port=9, verify="none")  # type: ignore[arg-type]
+    with pytest.raises(ReceiverAbsentError, match=r"127\.0\.0\.1:9 .*`hooklake serve`"):
+        trigger.run(settings, "user_registered")
+
+
+def test_all_six_are_accepted_a_gap_is_named_and_a_curl_line_works(receiver: Receiver) -> None:
+    def hooklake(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HOOKLAKE, "trigger", *arguments, "--data-dir", receiver.data_dir],
+            env=environment(HOOKLAKE_PORT=str(receiver.port), **more),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    for event in EVENT_TYPES:
+        done = hooklake(event)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Accepted" in done.stdout
+
+    gap = hooklake("workspace_deleted", "--set", "workspace_id=null")
+    assert gap.returncode == 1
+    assert "workspace_id (missing)" in gap.stdout
+
+    printed = hooklake("plan_changed", "--set", "plan_id=it's free", "--as", "curl")
+    assert printed.returncode == 0
+    sent = subprocess.run(
+        ["/bin/sh", "-c", printed.stdout], capture_output=True, text=True, check=True
+    )
+    assert json.loads(sent.stdout)["status"] == "accepted"
+
+    stranger = hooklake("plan_changed", HOOKLAKE_SECRETS="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    assert stranger.returncode == 1
+    assert "Rejected" in stranger.stdout
+
+    with open_read_only(receiver.settings.paths.ledger) as ledger:
+        counters = read_counters(ledger)
+    assert (counters["deliveries"], counters["events"], counters["quarantined"]) == (8, 7, 1)
