@@ -7,6 +7,12 @@ faster than timestamp plus interval. -#}
     {%- endif -%}
 {% endmacro %}
 
+{% macro instant(microseconds) %}
+    {%- if target.type == 'duckdb' -%} make_timestamptz({{ microseconds }})
+    {%- else -%} timestamp_micros({{ microseconds }})
+    {%- endif -%}
+{% endmacro %}
+
 {#- Microseconds in a number of days (or hours), for comparing differences of instants. -#}
 {% macro days_us(days) %}{{ days * 86400000000 }}{% endmacro %}
 

@@ -1,11 +1,14 @@
 {{ config(database='delta', schema='main') }}
 -- One row per plan event within a paid state, with the state's known end before and after
 -- the event. The end is what the latest plan_changed states; a renewal moves it on.
+-- auto_renew: last stated in the state by then. The state's last row has no next event.
 with
 
 plan_events as (
 
-    select * from {{ account_ref('int_plan_events') }}
+    select *
+    from {{ account_ref('int_plan_events') }}
+    where event_type <> 'workspace_deleted'
 
 ),
 
@@ -15,20 +18,26 @@ states as (
 
 ),
 
+plan_changed as (
+
+    select * from {{ account_ref('stg_plan_changed') }}
+
+),
+
+plan_renewed as (
+
+    select * from {{ account_ref('stg_plan_renewed') }}
+
+),
+
+-- The state an event falls into: the last one begun by then.
 in_states as (
 
     select
         plan_events.account_id,
         plan_events.subscription_id,
         plan_events.event_number,
-        plan_events.event_type,
-        plan_events.occurred_at,
-        plan_events.occurred_us,
         plan_events.plan_id,
-        plan_events.auto_renew,
-        plan_events.start_date,
-        plan_events.end_date,
-        plan_events.renewal_date,
         max(states.state_number) over (
             partition by plan_events.account_id, plan_events.subscription_id
             order by plan_events.event_number
@@ -46,14 +55,11 @@ in_states as (
 in_paid_states as (
 
     select
-        in_states.*,
+        in_states.account_id,
+        in_states.subscription_id,
+        in_states.state_number,
+        in_states.event_number,
         states.interval_months,
-        first_value(in_states.start_date ignore nulls) over (
-            partition by
-                in_states.account_id, in_states.subscription_id, in_states.state_number
-            order by in_states.event_number
-            rows between unbounded preceding and current row
-        ) as first_start_date,
     from in_states
     inner join states
         on
@@ -65,32 +71,67 @@ in_paid_states as (
 
 ),
 
+with_dates as (
+
+    select
+        in_paid_states.account_id,
+        in_paid_states.subscription_id,
+        in_paid_states.state_number,
+        in_paid_states.event_number,
+        in_paid_states.interval_months,
+        plan_renewed.account_id is not null as is_renewal,
+        coalesce(plan_changed.auto_renew, plan_renewed.auto_renew) as auto_renew,
+        coalesce(plan_changed.end_date, plan_renewed.end_date) as end_date,
+        plan_renewed.renewal_date,
+        first_value(plan_changed.start_date ignore nulls) over (
+            partition by
+                in_paid_states.account_id,
+                in_paid_states.subscription_id,
+                in_paid_states.state_number
+            order by in_paid_states.event_number
+            rows between unbounded preceding and current row
+        ) as first_start_date,
+    from in_paid_states
+    left join plan_changed
+        on
+            in_paid_states.account_id = plan_changed.account_id
+            and in_paid_states.event_number = plan_changed.event_number
+    left join plan_renewed
+        on
+            in_paid_states.account_id = plan_renewed.account_id
+            and in_paid_states.event_number = plan_renewed.event_number
+
+),
+
 stated_ends as (
 
     select
-        *,
+        account_id,
+        subscription_id,
+        state_number,
+        event_number,
+        auto_renew,
+        end_date,
         case
             when end_date is not null then end_date
-            when event_type = 'plan_renewed' and renewal_date is not null
+            when is_renewal and renewal_date is not null
                 then {{ day_in_month(
                     month_number('renewal_date') ~ ' + interval_months',
                     'extract(day from coalesce(first_start_date, renewal_date))',
                 ) }}
         end as stated_end_date,
         case
-            when
-                event_type = 'plan_renewed'
-                and end_date is null
-                and renewal_date is null
+            when is_renewal and end_date is null and renewal_date is null
                 then interval_months
             else 0
         end as months_added,
-    from in_paid_states
+        extract(day from first_start_date) as first_start_day,
+    from with_dates
 
 ),
 
 -- A renewal that states no day adds an interval to the end known so far: counted in months
--- from the last stated end, so that a 31st survives February.
+-- from the last stated end (the anchor), so that a 31st survives February.
 anchored as (
 
     select
@@ -103,27 +144,21 @@ anchored as (
 
 ),
 
+-- renewal_day: as known to the latest renewal; a start stated later moves nothing.
 with_anchors as (
 
     select
         *,
-        max(stated_end_date) over (
-            partition by account_id, subscription_id, state_number, anchor_number
-        ) as anchor_date,
-        sum(months_added) over (
-            partition by account_id, subscription_id, state_number, anchor_number
-            order by event_number
-        ) as months_since_anchor,
-        -- as known to the latest renewal: a start stated later moves nothing
-        last_value(
-            case when months_added > 0 then extract(day from first_start_date) end
-            ignore nulls
-        ) over (
-            partition by account_id, subscription_id, state_number, anchor_number
-            order by event_number
-            rows between unbounded preceding and current row
-        ) as renewal_day,
+        max(stated_end_date) over from_anchor as anchor_date,
+        sum(months_added) over from_anchor as months_since_anchor,
+        last_value(case when months_added > 0 then first_start_day end ignore nulls)
+            over from_anchor as renewal_day,
     from anchored
+    window from_anchor as (
+        partition by account_id, subscription_id, state_number, anchor_number
+        order by event_number
+        rows between unbounded preceding and current row
+    )
 
 ),
 
@@ -147,15 +182,15 @@ select
     subscription_id,
     state_number,
     event_number,
-    event_type,
-    occurred_at,
-    occurred_us,
-    plan_id,
-    auto_renew,
     end_date,
     lag(known_end_date) over state_order as known_end_date_before,
     known_end_date,
-    lead(occurred_us) over state_order as next_us,
+    last_value(auto_renew ignore nulls) over (
+        partition by account_id, subscription_id, state_number
+        order by event_number
+        rows between unbounded preceding and current row
+    ) as auto_renew,
+    lead(event_number) over state_order as next_event_number,
 from known
 window state_order as (
     partition by account_id, subscription_id, state_number order by event_number

@@ -3,15 +3,29 @@
 -- workspace it names, and whether it speaks for the account as a whole.
 with
 
+events as (
+
+    select * from {{ account_ref('stg_account_events') }}
+
+),
+
 plan_renewed as (
 
     select * from {{ account_ref('stg_plan_renewed') }}
 
 ),
 
+plan_changed as (
+
+    select * from {{ account_ref('stg_plan_changed') }}
+
+),
+
 plan_events as (
 
-    select * from {{ account_ref('int_plan_events') }}
+    select *
+    from {{ account_ref('int_plan_events') }}
+    where event_type = 'plan_changed'
 
 ),
 
@@ -46,7 +60,6 @@ renewals as (
     select
         account_id,
         event_number,
-        occurred_at,
         occurred_us,
         workspace_id,
         'recovered' as outcome,
@@ -61,12 +74,15 @@ payments as (
     select
         plan_events.account_id,
         plan_events.event_number,
-        plan_events.occurred_at,
         plan_events.occurred_us,
-        plan_events.workspace_id,
+        plan_changed.workspace_id,
         'recovered' as outcome,
         'any' as reach,
     from plan_events
+    inner join plan_changed
+        on
+            plan_events.account_id = plan_changed.account_id
+            and plan_events.event_number = plan_changed.event_number
     left join prices
         on
             plan_events.plan_id = prices.plan_id
@@ -78,8 +94,7 @@ payments as (
             and plan_events.subscription_id = known_ends.subscription_id
             and plan_events.event_number = known_ends.event_number
     where
-        plan_events.event_type = 'plan_changed'
-        and {{ is_paid_plan('plan_events.plan_id', 'prices.mrr') }}
+        {{ is_paid_plan('plan_events.plan_id', 'prices.mrr') }}
         and (
             plan_events.plan_id is distinct from plan_events.plan_id_before
             or coalesce(known_ends.end_date > known_ends.known_end_date_before, false)
@@ -90,15 +105,18 @@ payments as (
 ends_of_payment as (
 
     select
-        account_id,
-        event_number,
-        occurred_at,
-        occurred_us,
-        workspace_id,
+        states.account_id,
+        states.event_number,
+        states.occurred_us,
+        events.workspace_id,
         'lost' as outcome,
         'any' as reach,
     from states
-    where is_paid_before and not is_paid
+    inner join events
+        on
+            states.account_id = events.account_id
+            and states.event_number = events.event_number
+    where states.is_paid_before and not states.is_paid
 
 ),
 
@@ -107,7 +125,6 @@ deletions as (
     select
         account_id,
         deletion_event_number as event_number,
-        deleted_at as occurred_at,
         deleted_us as occurred_us,
         workspace_id,
         'lost' as outcome,
@@ -131,7 +148,7 @@ closings as (
 select
     account_id,
     event_number,
-    occurred_at,
+    {{ instant('occurred_us') }} as occurred_at,
     occurred_us,
     workspace_id,
     -- a renewal to a free plan is still a renewal: 'recovered' before 'lost'
@@ -139,4 +156,4 @@ select
     -- 'any' closes what names no workspace too; 'last' ends the account's last workspace
     min(reach) as reach,
 from closings
-group by account_id, event_number, occurred_at, occurred_us, workspace_id
+group by account_id, event_number, occurred_us, workspace_id

@@ -27,9 +27,17 @@ notices as (
 
 ),
 
+noticed_accounts as (
+
+    select distinct account_id from notices
+
+),
+
 closings as (
 
-    select * from {{ account_ref('int_overdue_closings') }}
+    select closings.*
+    from {{ account_ref('int_overdue_closings') }} as closings
+    inner join noticed_accounts on closings.account_id = noticed_accounts.account_id
 
 ),
 

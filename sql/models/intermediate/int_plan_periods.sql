@@ -16,20 +16,9 @@ states as (
 -- Grain: state.
 known_ends as (
 
-    select
-        account_id,
-        subscription_id,
-        state_number,
-        max_by(
-            known_end_date,
-            case when known_end_date is not null then event_number end
-        ) as known_end_date,
-        max_by(
-            auto_renew,
-            case when auto_renew is not null then event_number end
-        ) as auto_renew,
+    select *
     from {{ account_ref('int_known_ends') }}
-    group by account_id, subscription_id, state_number
+    where next_event_number is null
 
 )
 
@@ -38,8 +27,8 @@ select
     states.subscription_id,
     states.attribution,
     states.plan_id,
-    states.occurred_at as valid_from,
-    states.ended_at as valid_to,
+    {{ instant('states.occurred_us') }} as valid_from,
+    {{ instant('states.ended_us') }} as valid_to,
     states.is_paid,
     states.is_unpriced,
     states.mrr,
@@ -48,7 +37,7 @@ select
     states.tier,
     known_ends.auto_renew,
     known_ends.known_end_date as period_end,
-    states.event_time_source,
+    states.is_day_only,
     states.event_number,
     states.ended_event_number,
 from states

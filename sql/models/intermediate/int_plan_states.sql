@@ -6,7 +6,9 @@ with
 
 plan_events as (
 
-    select * from {{ account_ref('int_plan_events') }}
+    select *
+    from {{ account_ref('int_plan_events') }}
+    where plan_id is distinct from plan_id_before
 
 ),
 
@@ -19,7 +21,14 @@ prices as (
 changes as (
 
     select
-        plan_events.*,
+        plan_events.account_id,
+        plan_events.subscription_id,
+        plan_events.attribution,
+        plan_events.event_number,
+        plan_events.event_type,
+        plan_events.occurred_us,
+        plan_events.is_day_only,
+        plan_events.plan_id,
         prices.mrr,
         prices.mrr_cost,
         prices.tier,
@@ -32,7 +41,24 @@ changes as (
             plan_events.plan_id = prices.plan_id
             and plan_events.occurred_us >= prices.priced_from_us
             and plan_events.occurred_us < prices.priced_to_us
-    where plan_events.plan_id is distinct from plan_events.plan_id_before
+
+),
+
+-- Grain: subscription that was on one paid plan twice; only there can a gap be healed.
+returned as (
+
+    select distinct
+        account_id,
+        subscription_id,
+    from (
+        select
+            account_id,
+            subscription_id,
+        from changes
+        where is_paid
+        group by account_id, subscription_id, plan_id
+        having count(*) > 1
+    ) as paid_twice
 
 ),
 
@@ -40,11 +66,21 @@ changes as (
 in_stretches as (
 
     select
-        *,
-        sum(case when is_paid then 1 else 0 end) over (
-            partition by account_id, subscription_id order by event_number
+        changes.account_id,
+        changes.subscription_id,
+        changes.event_number,
+        changes.occurred_us,
+        changes.plan_id,
+        changes.is_paid,
+        sum(case when changes.is_paid then 1 else 0 end) over (
+            partition by changes.account_id, changes.subscription_id
+            order by changes.event_number
         ) as stretch_number,
     from changes
+    inner join returned
+        on
+            changes.account_id = returned.account_id
+            and changes.subscription_id = returned.subscription_id
 
 ),
 
@@ -63,19 +99,6 @@ stretches as (
 
 ),
 
-stretches_and_next as (
-
-    select
-        *,
-        lead(plan_id) over subscription_order as next_plan_id,
-        lead(paid_us) over subscription_order as next_paid_us,
-    from stretches
-    window subscription_order as (
-        partition by account_id, subscription_id order by stretch_number
-    )
-
-),
-
 -- Healed: back on the same plan before the grace was over; the gap never happened.
 healing as (
 
@@ -84,11 +107,15 @@ healing as (
         subscription_id,
         stretch_number,
         coalesce(
-            next_plan_id = plan_id
-            and next_paid_us - unpaid_us < {{ hours_us(var('restore_grace_hours')) }},
+            lead(plan_id) over subscription_order = plan_id
+            and lead(paid_us) over subscription_order - unpaid_us
+            < {{ hours_us(var('restore_grace_hours')) }},
             false
         ) as is_healed,
-    from stretches_and_next
+    from stretches
+    window subscription_order as (
+        partition by account_id, subscription_id order by stretch_number
+    )
 
 ),
 
@@ -106,28 +133,13 @@ healing_and_before as (
 
 ),
 
-states as (
+-- Grain: change that never happened.
+undone as (
 
     select
-        in_stretches.*,
-        last_value(
-            case when in_stretches.mrr is not null and in_stretches.is_paid
-                then in_stretches.currency end
-            ignore nulls
-        ) over (
-            partition by in_stretches.account_id, in_stretches.subscription_id
-            order by in_stretches.event_number
-            rows between unbounded preceding and current row
-        ) as currency_before,
-        first_value(
-            case when in_stretches.mrr is not null and in_stretches.is_paid
-                then in_stretches.currency end
-            ignore nulls
-        ) over (
-            partition by in_stretches.account_id, in_stretches.subscription_id
-            order by in_stretches.event_number
-            rows between current row and unbounded following
-        ) as currency_after,
+        in_stretches.account_id,
+        in_stretches.subscription_id,
+        in_stretches.event_number,
     from in_stretches
     inner join healing_and_before
         on
@@ -136,40 +148,105 @@ states as (
             and in_stretches.stretch_number = healing_and_before.stretch_number
     where
         case
-            when in_stretches.is_paid then not healing_and_before.is_restored
-            else not healing_and_before.is_healed
+            when in_stretches.is_paid then healing_and_before.is_restored
+            else healing_and_before.is_healed
         end
+
+),
+
+states as (
+
+    select changes.*
+    from changes
+    left join undone
+        on
+            changes.account_id = undone.account_id
+            and changes.subscription_id = undone.subscription_id
+            and changes.event_number = undone.event_number
+    where undone.account_id is null
+
+),
+
+-- Grain: subscription with an unpriced paid state.
+unpriced_subscriptions as (
+
+    select distinct
+        account_id,
+        subscription_id,
+    from states
+    where is_paid and mrr is null
+
+),
+
+-- An unpriced plan has the currency of the paid plan right before it, else right after it.
+borrowed_currencies as (
+
+    select
+        states.account_id,
+        states.subscription_id,
+        states.event_number,
+        coalesce(
+            last_value(
+                case when states.is_paid and states.mrr is not null
+                    then states.currency end
+                ignore nulls
+            ) over (
+                partition by states.account_id, states.subscription_id
+                order by states.event_number
+                rows between unbounded preceding and current row
+            ),
+            first_value(
+                case when states.is_paid and states.mrr is not null
+                    then states.currency end
+                ignore nulls
+            ) over (
+                partition by states.account_id, states.subscription_id
+                order by states.event_number
+                rows between current row and unbounded following
+            ),
+            'unknown'
+        ) as currency,
+    from states
+    inner join unpriced_subscriptions
+        on
+            states.account_id = unpriced_subscriptions.account_id
+            and states.subscription_id = unpriced_subscriptions.subscription_id
 
 ),
 
 valued as (
 
     select
-        account_id,
-        subscription_id,
-        attribution,
-        event_number,
-        event_id,
-        event_type,
-        occurred_at,
-        occurred_us,
-        event_time_source,
-        workspace_id,
-        auto_renew,
-        start_date,
-        end_date,
-        plan_id,
-        is_paid,
-        is_paid and mrr is null as is_unpriced,
-        case when is_paid then coalesce(mrr, 0) else 0 end as mrr,
-        case when is_paid then coalesce(mrr_cost, 0) else 0 end as mrr_cost,
-        tier,
-        coalesce(interval_months, 1) as interval_months,
+        states.account_id,
+        states.subscription_id,
+        states.attribution,
+        states.event_number,
+        states.event_type,
+        states.occurred_us,
+        states.is_day_only,
+        states.plan_id,
+        states.is_paid,
+        states.is_paid and states.mrr is null as is_unpriced,
+        cast(
+            case when states.is_paid then coalesce(states.mrr, 0) else 0 end
+            as decimal(18, 2)
+        ) as mrr,
+        cast(
+            case when states.is_paid then coalesce(states.mrr_cost, 0) else 0 end
+            as decimal(18, 2)
+        ) as mrr_cost,
+        states.tier,
+        coalesce(states.interval_months, 1) as interval_months,
         case
-            when is_paid and mrr is not null then currency
-            when is_paid then coalesce(currency_before, currency_after, 'unknown')
+            when states.is_paid and states.mrr is not null then states.currency
+            when states.is_paid then borrowed_currencies.currency
         end as currency,
     from states
+    left join borrowed_currencies
+        on
+            states.account_id = borrowed_currencies.account_id
+            and states.subscription_id = borrowed_currencies.subscription_id
+            and states.event_number = borrowed_currencies.event_number
 
 )
 
@@ -179,32 +256,24 @@ select
     row_number() over subscription_order as state_number,
     attribution,
     event_number,
-    event_id,
     event_type,
-    occurred_at,
     occurred_us,
-    lead(occurred_at) over subscription_order as ended_at,
     lead(occurred_us) over subscription_order as ended_us,
     lead(event_number) over subscription_order as ended_event_number,
-    event_time_source,
-    workspace_id,
-    auto_renew,
-    start_date,
-    end_date,
+    is_day_only,
     plan_id,
     is_paid,
     is_unpriced,
-    cast(mrr as decimal(18, 2)) as mrr,
-    cast(mrr_cost as decimal(18, 2)) as mrr_cost,
+    mrr,
+    mrr_cost,
     tier,
     interval_months,
     currency,
     lag(plan_id) over subscription_order as plan_id_before,
     coalesce(lag(is_paid) over subscription_order, false) as is_paid_before,
     coalesce(lag(is_unpriced) over subscription_order, false) as is_unpriced_before,
-    coalesce(lag(cast(mrr as decimal(18, 2))) over subscription_order, 0) as mrr_before,
-    coalesce(lag(cast(mrr_cost as decimal(18, 2))) over subscription_order, 0)
-        as mrr_cost_before,
+    coalesce(lag(mrr) over subscription_order, 0) as mrr_before,
+    coalesce(lag(mrr_cost) over subscription_order, 0) as mrr_cost_before,
     lag(tier) over subscription_order as tier_before,
     lag(currency) over subscription_order as currency_before,
     coalesce(

@@ -6,10 +6,28 @@ states as (
 
     select
         *,
-        cast(occurred_at as date) as changed_date,
+        cast({{ instant('occurred_us') }} as date) as changed_date,
         case when is_paid or is_paid_before then coalesce(currency, currency_before) end
             as change_currency,
     from {{ account_ref('int_plan_states') }}
+
+),
+
+events as (
+
+    select * from {{ account_ref('stg_account_events') }}
+
+),
+
+plan_changed as (
+
+    select * from {{ account_ref('stg_plan_changed') }}
+
+),
+
+plan_renewed as (
+
+    select * from {{ account_ref('stg_plan_renewed') }}
 
 ),
 
@@ -32,16 +50,9 @@ episodes as (
 -- Grain: state.
 known_ends as (
 
-    select
-        account_id,
-        subscription_id,
-        state_number,
-        max_by(
-            known_end_date,
-            case when known_end_date is not null then event_number end
-        ) as known_end_date,
+    select *
     from {{ account_ref('int_known_ends') }}
-    group by account_id, subscription_id, state_number
+    where next_event_number is null
 
 ),
 
@@ -137,11 +148,11 @@ typed as (
 )
 
 select
-    md5(typed.subscription_id || '|' || typed.event_id) as change_id,
+    md5(typed.subscription_id || '|' || events.event_id) as change_id,
     typed.account_id,
     typed.subscription_id,
     typed.attribution,
-    typed.occurred_at as changed_at,
+    events.occurred_at as changed_at,
     typed.plan_id_before as from_plan_id,
     typed.plan_id as to_plan_id,
     typed.change_type,
@@ -152,14 +163,26 @@ select
     coalesce(movements.account_mrr_after, 0) as account_mrr_after,
     coalesce(movements.mrr_movement, 'none') as mrr_movement,
     typed.change_currency as currency,
-    typed.auto_renew,
-    typed.start_date,
-    typed.end_date,
+    coalesce(plan_changed.auto_renew, plan_renewed.auto_renew) as auto_renew,
+    plan_changed.start_date,
+    coalesce(plan_changed.end_date, plan_renewed.end_date) as end_date,
     cancels.cause,
     typed.is_unpriced,
-    typed.event_id,
+    events.event_id,
     typed.event_number,
 from typed
+inner join events
+    on
+        typed.account_id = events.account_id
+        and typed.event_number = events.event_number
+left join plan_changed
+    on
+        typed.account_id = plan_changed.account_id
+        and typed.event_number = plan_changed.event_number
+left join plan_renewed
+    on
+        typed.account_id = plan_renewed.account_id
+        and typed.event_number = plan_renewed.event_number
 left join movements
     on
         typed.account_id = movements.account_id

@@ -67,7 +67,7 @@ first_periods as (
         periods.valid_to is null
         or periods.valid_to > registered.occurred_at
         or (
-            coalesce(periods.event_time_source = 'date', false)
+            periods.is_day_only
             and cast(periods.valid_from as date) = registered.occurred_date
         )
     qualify row_number() over (

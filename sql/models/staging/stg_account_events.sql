@@ -1,10 +1,19 @@
--- One row per event of the six types. Adds the two things every later model orders and
--- groups by: the event's place in its account's history and its subscription.
+-- One row per event of the six types: the event's place in its account's history, which
+-- every later model orders by, and its subscription. Narrow, since it is sorted; what else
+-- the event says is in the model of its type.
 with
 
 events as (
 
-    select *
+    select
+        account_id,
+        event_id,
+        event_type,
+        occurred_at,
+        workspace_id,
+        row_number() over (
+            partition by account_id order by occurred_at, received_at, node, seq
+        ) as event_number,
     from {{ touched_events() }}
     where event_type in (
         'user_registered',
@@ -24,58 +33,50 @@ account_workspaces as (
         account_id,
         min(workspace_id) as first_workspace_id,
         max(workspace_id) as last_workspace_id,
-    from events
-    where event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
+    from {{ touched_events() }}
+    where
+        event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
+        and workspace_id is not null
     group by account_id
 
 ),
 
-numbered as (
+only_workspaces as (
 
     select
-        events.*,
-        case
-            when first_workspace_id = last_workspace_id then first_workspace_id
-        end as only_workspace_id,
-        row_number() over (
-            partition by events.account_id
-            order by occurred_at, received_at, node, seq, event_id
-        ) as event_number,
-    from events
-    left join account_workspaces
-        on events.account_id = account_workspaces.account_id
+        account_id,
+        first_workspace_id as only_workspace_id,
+    from account_workspaces
+    where first_workspace_id = last_workspace_id
 
 )
 
 select
-    account_id,
-    event_number,
-    event_id,
-    event_type,
-    occurred_at,
-    {{ microseconds('occurred_at') }} as occurred_us,
-    cast(occurred_at as date) as occurred_date,
-    event_time_source,
+    events.account_id,
+    events.event_number,
+    events.event_id,
+    events.event_type,
+    events.occurred_at,
+    {{ microseconds('events.occurred_at') }} as occurred_us,
+    events.workspace_id,
     case
-        when event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
-            then coalesce(workspace_id, only_workspace_id, account_id)
+        when
+            events.event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
+            then coalesce(
+                events.workspace_id,
+                only_workspaces.only_workspace_id,
+                events.account_id
+            )
     end as subscription_id,
     case
-        when event_type not in ('plan_changed', 'plan_renewed', 'overdue_payment')
+        when
+            events.event_type not in (
+                'plan_changed', 'plan_renewed', 'overdue_payment'
+            )
             then null
-        when workspace_id is not null then 'workspace'
-        when only_workspace_id is not null then 'inferred'
+        when events.workspace_id is not null then 'workspace'
+        when only_workspaces.only_workspace_id is not null then 'inferred'
         else 'account'
     end as attribution,
-    workspace_id,
-    source,
-    plan_id,
-    payment_id,
-    currency,
-    auto_renew,
-    amount,
-    start_date,
-    end_date,
-    renewal_date,
-    due_date,
-from numbered
+from events
+left join only_workspaces on events.account_id = only_workspaces.account_id

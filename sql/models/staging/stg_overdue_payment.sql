@@ -2,13 +2,35 @@
 -- notices of three days stay three; what one day repeats is one.
 with
 
-events as (
+numbered as (
 
-    select
-        *,
-        coalesce(payment_id, subscription_id) as notice_key,
+    select *
     from {{ account_ref('stg_account_events') }}
     where event_type = 'overdue_payment'
+
+),
+
+events as (
+
+    select *
+    from {{ touched_events() }}
+    where event_type = 'overdue_payment'
+
+),
+
+notices as (
+
+    select
+        numbered.*,
+        cast(numbered.occurred_at as date) as occurred_date,
+        coalesce(events.payment_id, numbered.subscription_id) as notice_key,
+        events.payment_id,
+        events.amount,
+        events.currency,
+        events.auto_renew,
+        events.due_date,
+    from numbered
+    inner join events on numbered.event_id = events.event_id
 
 )
 
@@ -28,7 +50,8 @@ select
     currency,
     auto_renew,
     due_date,
-from events
-qualify row_number() over (
-    partition by account_id, notice_key, occurred_date order by event_number
-) = 1
+from notices
+qualify
+    row_number() over (
+        partition by account_id, notice_key, occurred_date order by event_number
+    ) = 1

@@ -1,13 +1,36 @@
 -- One row per subscription and renewal day: the first event that reports it.
 with
 
-events as (
+numbered as (
 
-    select
-        *,
-        coalesce(renewal_date, occurred_date) as renewed_date,
+    select *
     from {{ account_ref('stg_account_events') }}
     where event_type = 'plan_renewed'
+
+),
+
+events as (
+
+    select *
+    from {{ touched_events() }}
+    where event_type = 'plan_renewed'
+
+),
+
+renewals as (
+
+    select
+        numbered.*,
+        events.event_time_source,
+        events.plan_id,
+        events.auto_renew,
+        events.end_date,
+        events.renewal_date,
+        coalesce(
+            events.renewal_date, cast(numbered.occurred_at as date)
+        ) as renewed_date,
+    from numbered
+    inner join events on numbered.event_id = events.event_id
 
 )
 
@@ -27,7 +50,8 @@ select
     auto_renew,
     end_date,
     renewal_date,
-from events
-qualify row_number() over (
-    partition by account_id, subscription_id, renewed_date order by event_number
-) = 1
+from renewals
+qualify
+    row_number() over (
+        partition by account_id, subscription_id, renewed_date order by event_number
+    ) = 1

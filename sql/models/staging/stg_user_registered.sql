@@ -1,21 +1,33 @@
 -- One row per account: its first registration.
 with
 
-events as (
+numbered as (
 
     select *
     from {{ account_ref('stg_account_events') }}
     where event_type = 'user_registered'
 
+),
+
+events as (
+
+    select *
+    from {{ touched_events() }}
+    where event_type = 'user_registered'
+
 )
 
 select
-    account_id,
-    event_number,
-    event_id,
-    occurred_at,
-    occurred_us,
-    occurred_date,
-    source,
-from events
-qualify row_number() over (partition by account_id order by event_number) = 1
+    numbered.account_id,
+    numbered.event_number,
+    numbered.event_id,
+    numbered.occurred_at,
+    numbered.occurred_us,
+    cast(numbered.occurred_at as date) as occurred_date,
+    events.source,
+from numbered
+inner join events on numbered.event_id = events.event_id
+qualify
+    row_number() over (
+        partition by numbered.account_id order by numbered.event_number
+    ) = 1

@@ -17,6 +17,7 @@ select
     occurred_at,
     occurred_us,
 from events
-qualify row_number() over (
-    partition by account_id, workspace_id order by event_number
-) = 1
+qualify
+    row_number() over (
+        partition by account_id, workspace_id order by event_number
+    ) = 1
