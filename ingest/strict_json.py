@@ -14,7 +14,8 @@ from typing import Any, Final, NoReturn
 
 from ingest.contract import DEPTH_MAX
 
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: linear time
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class Number(str):
@@ -49,7 +50,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             "invalid_json", "the body begins with a byte order mark; send it without one"
         )
     if body.count(b"{") + body.count(b"[") > DEPTH_MAX:
-        _check_depth(text)
+        _check_depth(body)
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -98,15 +99,14 @@ def _too_deep() -> InvalidJsonError:
     )
 
 
-def _check_depth(text: str) -> None:
+def _check_depth(body: bytes) -> None:
     depth = 0
-    for match in _TOKENS.finditer(text):
-        bracket = match[0]
-        if bracket in "{[":
+    for bracket in _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS):
+        if bracket in b"{[":
             depth += 1
             if depth > DEPTH_MAX:
                 raise _too_deep()
-        elif bracket in "}]":
+        else:
             depth -= 1
 
 
@@ -122,16 +122,18 @@ def _check_strings(document: dict[str, Any]) -> None:
             ) from None
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
+def _strings(document: dict[str, Any]) -> Iterator[str]:
+    """Every key and text, in no particular order."""
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            yield from value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _shown(text: str) -> str:
