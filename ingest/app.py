@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ingest.commit import NotStoredError, OutcomeUnknownError
-from ingest.http_protocol import PROTOCOL_KEY
+from ingest.http_protocol import HEADER_BYTES_MAX, PROTOCOL_KEY
 from ingest.ledger import Delivery, Outcome
 from ingest.observe import LineLimit, Metrics, log
 from ingest.openapi import openapi_document
@@ -40,6 +40,8 @@ RETRY_AFTER_SECONDS: Final = 1
 LANDING_LAG_SECONDS_MAX: Final = 300.0
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
+_LENGTH_KEY: Final = "hooklake.length"
+_HEADER_FRAME_BYTES: Final = len(b": \r\n")
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FAILED: Final = "the receiver failed; nothing was acknowledged"
@@ -107,6 +109,7 @@ class Receiver:
         self._readiness = readiness
         self._metrics = metrics
         self._now = now
+        self._arriving_bytes = 0
         self._log = log("receiver")
         self._rejection_lines = LineLimit()
         self._rejection_records = LineLimit(60)
@@ -115,9 +118,7 @@ class Receiver:
         try:
             status, answer = await self._deliver(scope, receive)
         except _AnswerError as error:
-            self._metrics.refused.labels(error.reason).inc()
-            answer = {"status": _WORD.get(error.status, "refused"), "reason": error.detail}
-            await _send_json(scope, send, error.status, answer, error.is_closing, receive)
+            await _send_refusal(error, self._metrics, scope, receive, send)
         except _ClientGoneError:
             self._metrics.refused.labels("client_gone").inc()
         except Exception as error:  # noqa: BLE001 - a bug of ours is 503, never silence or 500
@@ -129,13 +130,15 @@ class Receiver:
             await _send_json(scope, send, status, answer, False, receive)
 
     async def _deliver(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
-        raw_headers = scope["headers"]
-        declared = _check_framing(raw_headers, self._settings.body_bytes_max)
-        headers = Headers(raw_headers)
+        declared: int | None = scope[_LENGTH_KEY]
+        if declared is not None and declared > self._settings.body_bytes_max:
+            raise _too_large(self._settings.body_bytes_max)
+        headers = Headers(scope["headers"])
+        _check_encoding(headers)
         problem = self._readiness.problem()
         if problem is not None:
             raise _AnswerError(503, problem, _NOT_STORED[problem], is_closing=declared != 0)
-        body = await _read_body(scope, receive, declared, self._settings.body_bytes_max)
+        body = await self._read_body(scope, receive, declared)
         now = self._now()
         verdict = self._verifier.verify(
             Request(headers, body, now, scope.get("path_params", {}).get("token"))
@@ -148,6 +151,51 @@ class Receiver:
         delivery = _as_delivery(body, verdict, received_at)
         outcome = await self._store(delivery, scope)
         return self._answer(delivery, outcome)
+
+    async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
+        """The whole body. Raises: _AnswerError, _ClientGoneError."""
+        protocol = scope.get(PROTOCOL_KEY)
+        body: bytes | None = None if protocol is None else protocol.complete_body()
+        if body is None:
+            body = await self._collect_body(receive)
+        if len(body) > self._settings.body_bytes_max:
+            raise _too_large(self._settings.body_bytes_max)
+        if declared is not None and len(body) != declared:
+            raise _AnswerError(
+                400, "short_body", "fewer bytes arrived than were declared", is_closing=True
+            )
+        return body
+
+    async def _collect_body(self, receive: Receive) -> bytes:
+        """A body out of its parts.
+
+        All unfinished bodies share one bound, so that slow senders cannot fill the memory together.
+        """
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientGoneError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    self._arriving_bytes += len(parts[-1])
+                    if size > self._settings.body_bytes_max:
+                        raise _too_large(self._settings.body_bytes_max)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+                    if self._arriving_bytes > self._settings.queue_bytes_max:
+                        raise _AnswerError(
+                            503, "queue_full", _NOT_STORED["queue_full"], is_closing=True
+                        )
+        except TimeoutError:
+            raise _AnswerError(
+                408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
+            ) from None
+        finally:
+            self._arriving_bytes -= size
 
     async def _store(self, delivery: Delivery, scope: Scope) -> Outcome:
         try:
@@ -233,20 +281,9 @@ def _as_delivery(body: bytes, verdict: Verified, received_at: int) -> Delivery:
     )
 
 
-def _check_framing(raw_headers: list[tuple[bytes, bytes]], body_bytes_max: int) -> int | None:
-    """The declared length, None where the body is chunked. Raises: _AnswerError."""
-    if len(raw_headers) > HEADER_FIELDS_MAX:
-        raise _AnswerError(
-            431, "too_many_headers", f"more than {HEADER_FIELDS_MAX} header fields", is_closing=True
-        )
-    lengths: set[bytes] = set()
-    is_chunked = False
-    for name, value in raw_headers:
-        if name == b"content-length":
-            lengths.add(value)
-        elif name == b"transfer-encoding":
-            is_chunked = True
-        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+def _check_encoding(headers: Headers) -> None:
+    for value in headers.all(b"content-encoding"):
+        if value.strip().lower() not in (b"", b"identity"):
             raise _AnswerError(
                 415,
                 "content_encoding",
@@ -254,60 +291,38 @@ def _check_framing(raw_headers: list[tuple[bytes, bytes]], body_bytes_max: int) 
                 "send the body uncompressed",
                 is_closing=True,
             )
+
+
+def _declared_length(scope: Scope) -> int | None:
+    """The body's length, None where it is chunked.
+
+    Raises: _AnswerError for headers that are too many, too large, or tell the length in two ways.
+    """
+    raw_headers = scope["headers"]
+    if len(raw_headers) > HEADER_FIELDS_MAX:
+        raise _AnswerError(
+            431, "too_many_headers", f"more than {HEADER_FIELDS_MAX} header fields", is_closing=True
+        )
+    lengths: set[bytes] = set()
+    is_chunked = False
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    for name, value in raw_headers:
+        size += len(name) + len(value) + _HEADER_FRAME_BYTES
+        if name == b"content-length":
+            lengths.add(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+    if size > HEADER_BYTES_MAX:  # h11 bounds a header only while it arrives in pieces
+        raise _AnswerError(
+            431, "headers_too_large", "the headers are larger than 16 KiB", is_closing=True
+        )
     if len(lengths) > 1 or (lengths and is_chunked):
         raise _AnswerError(
             400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
         )
     if not lengths:
         return None if is_chunked else 0
-    declared = int(lengths.pop())
-    if declared > body_bytes_max:
-        raise _too_large(body_bytes_max)
-    return declared
-
-
-async def _read_body(
-    scope: Scope, receive: Receive, declared: int | None, body_bytes_max: int
-) -> bytes:
-    """The whole body. Raises: _AnswerError, _ClientGoneError."""
-    protocol = scope.get(PROTOCOL_KEY)
-    body: bytes | None = None if protocol is None else protocol.complete_body()
-    if body is None:
-        body = await _collect_body(receive, body_bytes_max)
-    if len(body) > body_bytes_max:
-        raise _too_large(body_bytes_max)
-    if declared is not None and len(body) != declared:
-        raise _AnswerError(
-            400, "short_body", "fewer bytes arrived than were declared", is_closing=True
-        )
-    return body
-
-
-async def _collect_body(receive: Receive, body_bytes_max: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    deadline = time.monotonic() + BODY_SECONDS_MAX
-    while True:
-        message = await _next_message(receive, deadline - time.monotonic())
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > body_bytes_max:
-            raise _too_large(body_bytes_max)
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-async def _next_message(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
-    try:
-        async with asyncio.timeout(seconds):
-            message = await receive()
-    except TimeoutError:
-        raise _AnswerError(
-            408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
-        ) from None
-    if message["type"] == "http.disconnect":
-        raise _ClientGoneError
-    return message
+    return int(lengths.pop())
 
 
 def _too_large(limit: int) -> _AnswerError:
@@ -317,6 +332,14 @@ def _too_large(limit: int) -> _AnswerError:
         f"the body is larger than {limit} bytes (HOOKLAKE_BODY_BYTES_MAX)",
         is_closing=True,
     )
+
+
+async def _send_refusal(
+    error: _AnswerError, metrics: Metrics, scope: Scope, receive: Receive, send: Send
+) -> None:
+    metrics.refused.labels(error.reason).inc()
+    answer = {"status": _WORD.get(error.status, "refused"), "reason": error.detail}
+    await _send_json(scope, send, error.status, answer, error.is_closing, receive)
 
 
 async def _send_json(
@@ -368,11 +391,18 @@ class Application:
     Its routing and error layers cost a delivery as much as storing it does.
     """
 
-    def __init__(self, starlette: Starlette, receiver: Receiver) -> None:
+    def __init__(self, starlette: Starlette, receiver: Receiver, metrics: Metrics) -> None:
         self.starlette = starlette
         self._receiver = receiver
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                scope[_LENGTH_KEY] = _declared_length(scope)
+            except _AnswerError as error:
+                await _send_refusal(error, self._metrics, scope, receive, send)
+                return
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"]
             if path == WEBHOOK_PATH:
@@ -462,4 +492,4 @@ def create_app(
         exception_handlers={404: refused, 405: refused, Exception: failed},
     )
     app.router.redirect_slashes = False
-    return Application(app, receiver)
+    return Application(app, receiver, metrics)

@@ -2,7 +2,8 @@
 
 A header has 16 KiB and 5 seconds, counted from the opening of the connection or from the first
 byte after an answer. Open connections are capped: a new one takes the place of the longest silent
-one, and only where none is silent it is answered 503. Bodies have their deadline in `app`.
+one, else of one whose body has been underway for a second, and only where there is none it is
+answered 503. Bodies have their deadline in `app`.
 
 h11 is the parser: strict about what a request is, and it holds headers to a size while reading.
 """
@@ -22,15 +23,21 @@ from uvicorn.server import ServerState
 
 HEADER_BYTES_MAX: Final = 16 * 1024
 HEADER_SECONDS_MAX: Final = 5.0
+UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
 PROTOCOL_KEY: Final = "hooklake.protocol"
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. `connections_max` and `on_refusal` are set on a subclass by `serve`."""
+    """One connection. The attributes of the class are set on a subclass by `serve`.
+
+    silent: connections without a request, longest first. arriving: those with an unfinished body,
+    oldest first, and since when on the loop's clock.
+    """
 
     connections_max: int = 512
     silent: dict[BoundedProtocol, None]
+    arriving: dict[BoundedProtocol, float]
 
     @staticmethod
     def on_refusal(reason: str) -> None:
@@ -56,14 +63,16 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.connections_max:
-            if not self.silent:
+            outlived = self._outlived()
+            if outlived is None:
                 self._refuse(503, "too many connections; try again shortly", "connections_full")
                 return
-            next(iter(self.silent)).abort()
+            outlived.abort()
         self._await_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._header_arrived()
+        self.arriving.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -74,10 +83,18 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         if not self._is_between_requests():
             self._header_arrived()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.arriving.setdefault(self, self.loop.time())
+        else:
+            self.arriving.pop(self, None)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.transport.is_closing() or not self._is_between_requests():
+        if self.transport.is_closing():
+            return
+        if not self._is_between_requests():
+            if self.cycle.response_complete:  # answered, and still sending: nobody will read it
+                self.transport.close()
             return
         self.silent[self] = None
         if self.conn.trailing_data[0]:
@@ -111,11 +128,25 @@ class BoundedProtocol(H11Protocol):
             self.transport.close()
         cycle.on_response()
 
+    def shutdown(self) -> None:
+        with contextlib.suppress(h11.LocalProtocolError):  # refused, and about to be closed anyway
+            super().shutdown()
+
     def abort(self) -> None:
-        """Close at once and without an answer."""
+        """Close at once and without an answer; another connection may take its place now."""
         if self.cycle is not None:
             self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.silent.pop(self, None)
+        self.arriving.pop(self, None)
         self.transport.abort()
+
+    def _outlived(self) -> BoundedProtocol | None:
+        for silent in self.silent:
+            return silent
+        for oldest, since in self.arriving.items():
+            return oldest if self.loop.time() - since >= UNDISTURBED_BODY_SECONDS else None
+        return None
 
     def send_400_response(self, msg: str) -> None:
         """Called where h11 refuses the bytes; says 431 where they were too many."""

@@ -196,6 +196,7 @@ def _build(settings: Settings, sick: list[str]) -> tuple[uvicorn.Config, _Server
     class Protocol(BoundedProtocol):
         connections_max = settings.connections_max
         silent: dict[BoundedProtocol, None] = {}  # noqa: RUF012
+        arriving: dict[BoundedProtocol, float] = {}  # noqa: RUF012
 
         @staticmethod
         def on_refusal(reason: str) -> None:
