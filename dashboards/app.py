@@ -26,17 +26,22 @@ def main() -> None:
     st.html(theme.STYLE_SHEET)
     st.logo(str(ICON), size="large")
     chosen = st.navigation([_navigable(page) for page in VIEWS], position="top")
+    chosen.run()
+
+
+def draw_safely(page: Page) -> None:
+    """Draw the page; a fault of ours gives the reader a calm line and the log the traceback."""
     try:
-        chosen.run()
-    except Exception:  # noqa: BLE001  (the reader gets a calm page, the log the traceback)
+        draw(page)
+    except Exception:
         reference = secrets.token_hex(4)
-        log.exception("page %s failed, reference %s", chosen.url_path, reference)
+        log.exception("page %s failed, reference %s", page.url_path, reference)
         states.page_failed(reference)
 
 
 def _navigable(page: Page) -> StreamlitPage:
     def run() -> None:
-        draw(page)
+        draw_safely(page)
 
     return st.Page(run, title=page.title, url_path=page.url_path, default=page is VIEWS[0])
 
@@ -103,4 +108,5 @@ def warn_about_plans(source: Source) -> None:
         )
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ shape as well. Sizes are left to the page; every chart says its height.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import date, timedelta
+from typing import Any, Final, Literal
 
 import altair as alt
 import polars as pl
@@ -19,6 +20,7 @@ from dashboards.theme import Palette
 HEIGHT: Final = 300
 BUCKETS: Final = tuple(definitions.BUCKET_LABELS.values())
 MOVEMENTS: Final = tuple(definitions.MOVEMENT_LABELS.values())
+CAUSES: Final = ("Wallet short", "Not renewing", "Unknown")
 _LABEL_PIXELS_MAX: Final = 150
 _LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 220}
 
@@ -31,28 +33,28 @@ def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Char
         .sort(["registered", "source"], descending=[True, False])["source"]
         .to_list()
     )
-    return (
-        alt.Chart(_spans(frame, "bucket", grain))
-        .mark_bar(stroke=palette.surface, strokeWidth=1)
+    figure = (
+        alt.Chart(_spans(_stacked(frame, "bucket", "source", "registered", order), "bucket", grain))
+        .mark_rect(stroke=palette.surface, strokeWidth=1)
         .encode(
-            x=_time("bucket", grain),
-            x2="bucket_end:T",
-            y=alt.Y("registered:Q", title=None, axis=_count_axis()),
+            x=_time("bucket", grain, frame["bucket"], drawn="bucket_from"),
+            x2="bucket_to:T",
+            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y2="high:Q",
             color=_colour("source", order, palette),
-            order=alt.Order("registered:Q", sort="descending"),
             tooltip=[
                 _time_tooltip("bucket", grain),
                 alt.Tooltip("source:N", title="Source"),
                 alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
             ],
         )
-        .properties(height=HEIGHT)
     )
+    return _sized(figure, height=HEIGHT)
 
 
 def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette) -> alt.Chart:
     """An area over days. frame: day (date), value; the scale begins at zero."""
-    return (
+    figure = (
         alt.Chart(frame)
         .mark_area(
             line={"color": palette.blue, "strokeWidth": 2},
@@ -68,8 +70,8 @@ def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette)
                 alt.Tooltip("value:Q", title=title, format=number_format),
             ],
         )
-        .properties(height=HEIGHT - 60)
     )
+    return _sized(figure, height=HEIGHT - 60)
 
 
 def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
@@ -78,14 +80,16 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         pl.format(
             "{}{}",
             pl.col("accounts").map_elements(lambda n: f"{n:,}", return_dtype=pl.String),
-            pl.col("overall_rate").map_elements(
+            pl.col("overall_rate")
+            .map_elements(
                 lambda rate: "" if rate == 1 else f"  ·  {rate * 100:.1f} %",
                 return_dtype=pl.String,
                 skip_nulls=True,
-            ).fill_null(""),
+            )
+            .fill_null(""),
         ).alias("written")
     )
-    most = max(1, frame["accounts"].max() or 1)  # type: ignore[type-var]
+    most = _most(frame["accounts"])
     base = alt.Chart(shown).encode(
         y=alt.Y(
             "label:N",
@@ -101,14 +105,12 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         ],
     )
     bars = base.mark_bar(cornerRadiusEnd=4, size=34, color=palette.blue).encode(
-        x=alt.X(
-            "accounts:Q", title=None, axis=None, scale=alt.Scale(domain=[0, float(most) * 1.4])
-        )
+        x=alt.X("accounts:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.4]))
     )
     text = base.mark_text(align="left", dx=8, fontSize=14, color=palette.text).encode(
         x="accounts:Q", text="written:N"
     )
-    return alt.layer(bars, text).properties(height=220)
+    return _layered(bars, text, height=220)
 
 
 def cohort_conversion(
@@ -127,7 +129,7 @@ def cohort_conversion(
     matured = known.filter("is_matured")
     joined = known.filter(~pl.col("is_matured"))
     tail = pl.concat([matured.tail(1), joined])
-    x = _time("cohort", grain)
+    x = _time("cohort", grain, known["cohort"])
     y = alt.Y("rate:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5))
     tooltip = [
         _time_tooltip("cohort", grain),
@@ -160,7 +162,7 @@ def cohort_conversion(
             tooltip=tooltip,
         )
     )
-    return alt.layer(solid, dashed, points).properties(height=HEIGHT)
+    return _layered(solid, dashed, points, height=HEIGHT)
 
 
 def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.LayerChart:
@@ -191,7 +193,7 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.L
             pl.col("rate").fill_null(0.0),
         )
     )
-    most = max(0.01, float(shown["rate"].max() or 0))  # type: ignore[arg-type]
+    most = _most(shown["rate"])
     base = alt.Chart(shown).encode(
         y=alt.Y(
             "source:N",
@@ -213,7 +215,7 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.L
     text = base.mark_text(align="left", dx=8, color=palette.text, fontSize=13).encode(
         x="rate:Q", text="written:N"
     )
-    return alt.layer(bars, text).properties(height=max(120, 38 * shown.height + 20))
+    return _layered(bars, text, height=max(120, 38 * shown.height + 20))
 
 
 def paid_over_time(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
@@ -241,17 +243,13 @@ def paid_over_time(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         )
     )
     marks = pl.DataFrame({"day": [14, 30], "name": ["trial ends", "30 days"]})
-    rules = (
-        alt.Chart(marks)
-        .mark_rule(strokeDash=[3, 4], color=palette.muted)
-        .encode(x="day:Q")
-    )
+    rules = alt.Chart(marks).mark_rule(strokeDash=[3, 4], color=palette.muted).encode(x="day:Q")
     names = (
         alt.Chart(marks)
         .mark_text(align="left", dx=4, baseline="top", color=palette.muted, fontSize=12)
         .encode(x="day:Q", y=alt.value(0), text="name:N")
     )
-    return alt.layer(curve, rules, names).properties(height=HEIGHT)
+    return _layered(curve, rules, names, height=HEIGHT)
 
 
 def movements(
@@ -264,7 +262,7 @@ def movements(
         pl.col("movement").replace(definitions.MOVEMENT_LABELS).alias("kind"),
         pl.when(losses).then(-pl.col(value).abs()).otherwise(pl.col(value).abs()).alias("height"),
     )
-    shown = _spans(shown, "month", "month")
+    shown = _spans(_stacked(shown, "month", "kind", "height", MOVEMENTS), "month", "month")
     net = shown.group_by("month", "month_middle").agg(pl.col("height").sum().alias("net"))
     colours = {
         "New": palette.blue,
@@ -276,11 +274,12 @@ def movements(
     unit = "changes" if by_count else f"{currency} a month"
     bars = (
         alt.Chart(shown)
-        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .mark_rect(stroke=palette.surface, strokeWidth=1)
         .encode(
-            x=_time("month", "month"),
-            x2="month_end:T",
-            y=alt.Y("height:Q", title=None, axis=alt.Axis(format="~s", tickCount=6)),
+            x=_time("month", "month", frame["month"], drawn="month_from"),
+            x2="month_to:T",
+            y=alt.Y("low:Q", title=None, axis=alt.Axis(format="~s", tickCount=6)),
+            y2="high:Q",
             color=_colour("kind", list(MOVEMENTS), palette, colours),
             tooltip=[
                 _time_tooltip("month", "month"),
@@ -298,7 +297,7 @@ def movements(
             point=alt.OverlayMarkDef(fill=palette.text, size=28, shape="diamond"),
         )
         .encode(
-            x=_time("month_middle", "month"),
+            x="month_middle:T",
             y="net:Q",
             tooltip=[
                 _time_tooltip("month", "month"),
@@ -306,12 +305,12 @@ def movements(
             ],
         )
     )
-    return alt.layer(bars, line).properties(height=HEIGHT + 20)
+    return _layered(bars, line, height=HEIGHT + 20)
 
 
 def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     """A table of cells, from the plan on the left to the plan above. frame: plan_flows()."""
-    largest = float(frame["changes"].max() or 1)  # type: ignore[arg-type]
+    largest = _most(frame["changes"])
     before = _by_tier(frame, "from")
     after = _by_tier(frame, "to")
     base = alt.Chart(frame).encode(
@@ -319,7 +318,14 @@ def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
             "to_plan:N",
             sort=after,
             title="to",
-            axis=alt.Axis(orient="top", labelAngle=-40, labelLimit=110, ticks=False, domain=False),
+            axis=alt.Axis(
+                orient="top",
+                labelAngle=-40,
+                labelLimit=110,
+                labelOverlap=False,
+                ticks=False,
+                domain=False,
+            ),
         ),
         y=alt.Y(
             "from_plan:N",
@@ -346,12 +352,12 @@ def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         text=alt.Text("changes:Q", format=",.0f"),
         color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
     )
-    return alt.layer(cells, numbers).properties(height=max(200, 38 * len(before) + 90))
+    return _layered(cells, numbers, height=max(200, 38 * len(before) + 90))
 
 
 def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
     """Stacked columns by month and cause. frame: cancels_by_cause()."""
-    shown = _spans(frame.with_columns(_cause_label().alias("why")), "month", "month")
+    named = frame.with_columns(_cause_label().alias("why"))
     order = [
         definitions.CAUSE_LABELS[cause]
         for cause in (
@@ -363,7 +369,7 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
             "overdue",
         )
     ]
-    colours = dict(
+    colours = {"Unknown": palette.muted} | dict(
         zip(
             order,
             (
@@ -377,14 +383,16 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
             strict=True,
         )
     )
-    present = [name for name in order if name in set(shown["why"].to_list())]
-    return (
+    present = [name for name in (*order, "Unknown") if name in set(named["why"].to_list())]
+    shown = _spans(_stacked(named, "month", "why", "cancels", present), "month", "month")
+    figure = (
         alt.Chart(shown)
-        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        .mark_rect(stroke=palette.surface, strokeWidth=1)
         .encode(
-            x=_time("month", "month"),
-            x2="month_end:T",
-            y=alt.Y("cancels:Q", title=None, axis=_count_axis()),
+            x=_time("month", "month", frame["month"], drawn="month_from"),
+            x2="month_to:T",
+            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y2="high:Q",
             color=_colour("why", present, palette, colours),
             tooltip=[
                 _time_tooltip("month", "month"),
@@ -393,8 +401,8 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
                 alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
             ],
         )
-        .properties(height=HEIGHT)
     )
+    return _sized(figure, height=HEIGHT)
 
 
 def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt.LayerChart:
@@ -409,10 +417,10 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
         )
         .group_by("bucket", "why")
         .agg(pl.col("episodes").sum(), pl.col("amount").sum())
-        .sort("bucket", "why")
     )
+    shown = _stacked(shown, "bucket", "why", value, CAUSES)
     totals = shown.group_by("bucket").agg(pl.col(value).sum().alias("total"))
-    most = float(totals["total"].max() or 1)  # type: ignore[arg-type]
+    most = _most(totals["total"])
     y = alt.Y(
         "bucket:N",
         sort=list(BUCKETS),
@@ -424,12 +432,10 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
         alt.Chart(shown)
         .mark_bar(stroke=palette.surface, strokeWidth=1)
         .encode(
-            x=alt.X(
-                f"{value}:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.25])
-            ),
+            x=alt.X("low:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.25])),
+            x2="high:Q",
             y=y,
-            color=_causes(palette),
-            order=alt.Order("why:N"),
+            color=_causes(shown, palette),
             tooltip=[
                 alt.Tooltip("bucket:N", title="Overdue for"),
                 alt.Tooltip("why:N", title="Cause"),
@@ -443,7 +449,7 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
         .mark_text(align="left", dx=6, color=palette.text, fontSize=12)
         .encode(x="total:Q", y=y, text=alt.Text("total:Q", format=",.0f"))
     )
-    return alt.layer(bars, text).properties(height=250)
+    return _layered(bars, text, height=250)
 
 
 def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
@@ -451,50 +457,75 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
 
     frame: recovery(). A month only part of which has matured is drawn hollow.
     """
-    shown = (
-        frame.filter(pl.col("matured") > 0)
-        .with_columns(
-            _cause_label().alias("why"),
-            (pl.col("recovered") / pl.col("matured")).alias("rate"),
-            pl.when(pl.col("matured") == pl.col("opened"))
-            .then(pl.lit("all had 30 days"))
-            .otherwise(pl.lit("still maturing"))
-            .alias("state"),
+    shown = frame.filter(pl.col("matured") > 0).with_columns(
+        _cause_label().alias("why"),
+        (pl.col("recovered") / pl.col("matured")).alias("rate"),
+        pl.when(pl.col("matured") == pl.col("opened"))
+        .then(pl.lit("all had 30 days"))
+        .otherwise(pl.lit("still maturing"))
+        .alias("state"),
+    )
+    colour = _causes(shown, palette)
+    present = set(shown["why"].to_list())
+    causes = [name for name in CAUSES if name in present]
+
+    def of(state: str | None) -> alt.Chart:
+        rows = shown if state is None else shown.filter(pl.col("state") == state)
+        return alt.Chart(rows).encode(
+            x=_time("month", "month", shown["month"]),
+            y=alt.Y(
+                "rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%")
+            ),
+            color=colour,
+            shape=alt.Shape(
+                "why:N",
+                sort=causes,
+                scale=alt.Scale(
+                    domain=causes, range=["square", "circle", "diamond"][: len(causes)]
+                ),
+                legend=alt.Legend(**_LEGEND, columns=_legend_columns(causes)),
+            ),
+            tooltip=[
+                _time_tooltip("month", "month"),
+                alt.Tooltip("why:N", title="Cause"),
+                alt.Tooltip("rate:Q", title="Recovered within 30 days", format=".1%"),
+                alt.Tooltip("recovered:Q", title="Recovered", format=",.0f"),
+                alt.Tooltip("matured:Q", title="Had 30 days", format=",.0f"),
+                alt.Tooltip("opened:Q", title="Opened", format=",.0f"),
+                alt.Tooltip("state:N", title="Month"),
+            ],
         )
+
+    lines = of(None).mark_line(strokeWidth=2)
+    ripe = of("all had 30 days").mark_point(size=60, strokeWidth=2, filled=True, opacity=1)
+    unripe = of("still maturing").mark_point(
+        size=60, strokeWidth=2, fill=palette.surface, opacity=1
     )
-    base = alt.Chart(shown).encode(
-        x=_time("month", "month"),
-        y=alt.Y(
-            "rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%")
-        ),
-        color=_causes(palette),
-        tooltip=[
-            _time_tooltip("month", "month"),
-            alt.Tooltip("why:N", title="Cause"),
-            alt.Tooltip("rate:Q", title="Recovered within 30 days", format=".1%"),
-            alt.Tooltip("recovered:Q", title="Recovered", format=",.0f"),
-            alt.Tooltip("matured:Q", title="Had 30 days", format=",.0f"),
-            alt.Tooltip("opened:Q", title="Opened", format=",.0f"),
-            alt.Tooltip("state:N", title="Month"),
-        ],
-    )
-    lines = base.mark_line(strokeWidth=2)
-    points = base.mark_point(size=60, strokeWidth=2, opacity=1).encode(
-        fill=alt.condition(
-            alt.datum.state == "still maturing", alt.value(palette.surface), _causes(palette)
-        ),
-        shape=alt.Shape("why:N", legend=None),
-    )
-    return alt.layer(lines, points).properties(height=HEIGHT)
+    return _layered(lines, ripe, unripe, height=HEIGHT)
 
 
-def _causes(palette: Palette) -> alt.Color:
-    colours = {
-        "Wallet short": palette.blue,
-        "Not renewing": palette.orange,
-        "Unknown": palette.grey,
-    }
-    return _colour("why", list(colours), palette, colours)
+def _sized(figure: Any, *, height: int) -> alt.Chart:
+    sized = figure.properties(height=height)
+    assert isinstance(sized, alt.Chart)
+    return sized
+
+
+def _layered(*layers: alt.Chart, height: int) -> alt.LayerChart:
+    layered = alt.layer(*layers).properties(height=height)
+    assert isinstance(layered, alt.LayerChart)
+    return layered
+
+
+def _most(values: pl.Series) -> float:
+    """The largest value, 1 where there is none above zero: a scale needs some length."""
+    return max((float(value) for value in values if value), default=1.0)
+
+
+def _causes(frame: pl.DataFrame, palette: Palette) -> alt.Color:
+    """The colour of a cause stays the same whichever of them a frame has."""
+    colours = dict(zip(CAUSES, (palette.blue, palette.orange, palette.grey), strict=True))
+    present = set(frame["why"].to_list())
+    return _colour("why", [name for name in CAUSES if name in present], palette, colours)
 
 
 def _cause_label() -> pl.Expr:
@@ -514,8 +545,14 @@ def _colour(
         f"{column}:N",
         sort=list(values),
         scale=alt.Scale(domain=list(values), range=[chosen[value] for value in values]),
-        legend=alt.Legend(**_LEGEND, columns=4 if len(values) > 4 else 0),
+        legend=alt.Legend(**_LEGEND, columns=_legend_columns(values)),
     )
+
+
+def _legend_columns(values: Sequence[str]) -> int:
+    """As many as a phone has room for; 0 is one row."""
+    letters = max((len(value) for value in values), default=0)
+    return 0 if len(values) < 3 else 3 if letters <= 14 else 2
 
 
 def _by_tier(frame: pl.DataFrame, side: str) -> list[str]:
@@ -523,40 +560,78 @@ def _by_tier(frame: pl.DataFrame, side: str) -> list[str]:
     return ordered.sort(f"{side}_tier", f"{side}_plan")[f"{side}_plan"].to_list()
 
 
-def _spans(frame: pl.DataFrame, column: str, grain: str) -> pl.DataFrame:
-    """The frame with `<column>_end` and `<column>_middle`, so that columns fill their time."""
-    width = {"day": "1d", "week": "1w", "month": "1mo"}[grain]
-    begins = pl.col(column)
-    ends = begins.dt.offset_by(width)
-    middle = (begins.cast(pl.Int32) + ends.cast(pl.Int32)) // 2
-    return frame.with_columns(
-        ends.alias(f"{column}_end"), middle.cast(pl.Date).alias(f"{column}_middle")
+def _stacked(
+    frame: pl.DataFrame, along: str, of: str, value: str, order: Sequence[str]
+) -> pl.DataFrame:
+    """The frame with `low` and `high`: where each piece of a column begins and ends.
+
+    Pieces lie in the given order, gains up and losses down from zero; Vega-Lite itself does not
+    stack columns that say where they begin and end in time.
+    """
+    rank = pl.col(of).replace_strict({name: i for i, name in enumerate(order)}, default=len(order))
+    side = [along, pl.col(value) < 0]
+    return (
+        frame.sort(along, rank)
+        .with_columns(pl.col(value).cum_sum().over(side).alias("high"))
+        .with_columns((pl.col("high") - pl.col(value)).alias("low"))
     )
 
 
-def _time(column: str, grain: str) -> alt.X:
-    """A UTC time axis; the browser's zone would move a midnight to another day."""
+def _spans(frame: pl.DataFrame, column: str, grain: str) -> pl.DataFrame:
+    """The frame with `<column>_from`, `<column>_to` and `<column>_middle` for drawing columns.
+
+    A column leaves a gap to the next of an eighth of its time.
+    """
+    width = {"day": "1d", "week": "1w", "month": "1mo"}[grain]
+    begins = pl.col(column).cast(pl.Datetime("ms", "UTC"))
+    length = begins.dt.offset_by(width) - begins
+    return frame.with_columns(
+        (begins + length / 16).alias(f"{column}_from"),
+        (begins + length * 15 / 16).alias(f"{column}_to"),
+        (begins + length / 2).alias(f"{column}_middle"),
+    )
+
+
+def _time(
+    column: str, grain: str, begins: pl.Series | None = None, drawn: str | None = None
+) -> alt.X:
+    """A UTC time axis; the browser's zone would move a midnight to another day.
+
+    begins: days that get a tick, for buckets that do not begin where Vega would put one; a month
+    drawn as a column gets it in its middle. drawn: the column that says where marks begin.
+    """
+    ticks: dict[str, Any] = {"tickCount": "month" if grain == "month" else 8}
+    if begins is not None:
+        inset = 15 if drawn and grain == "month" else 0
+        ticks = {"values": [_instant(day, inset) for day in begins.unique().sort()]}
     return alt.X(
-        f"{column}:T",
+        f"{drawn or column}:T",
         title=None,
-        scale=alt.Scale(type="utc"),
+        scale=alt.Scale(type="utc", padding=8),
         axis=alt.Axis(
             format="%b %y" if grain == "month" else "%e %b",
             grid=False,
+            ticks=False,
             labelAngle=0,
             labelOverlap=True,
             labelFlush=False,
-            tickCount="month" if grain == "month" else 8,  # type: ignore[arg-type]
+            **ticks,
         ),
     )
 
 
+def _instant(day: date, inset_days: int) -> alt.DateTime:
+    moved = day + timedelta(days=inset_days)
+    return alt.DateTime(year=moved.year, month=moved.month, date=moved.day, utc=True)
+
+
 def _time_tooltip(column: str, grain: str) -> alt.Tooltip:
-    title, unit, written = {
+    units: dict[str, tuple[str, Literal["utcyearmonthdate", "utcyearmonth"], str]] = {
         "day": ("Day (UTC)", "utcyearmonthdate", "%e %b %Y"),
         "week": ("Week from (UTC)", "utcyearmonthdate", "%e %b %Y"),
         "month": ("Month (UTC)", "utcyearmonth", "%b %Y"),
-    }[grain]
+    }
+    title, unit, written = units[grain]
     return alt.Tooltip(f"{column}:T", timeUnit=unit, title=title, format=written)
 
 

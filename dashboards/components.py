@@ -42,16 +42,17 @@ def card(
     change_label: str = "",
     course: Sequence[float] = (),
     is_more_better: bool | None = True,
+    key: str = "",
 ) -> None:
     """One number: its change, its course, what it was made of, and its definition on demand.
 
     change: signed text, None where there is nothing to compare with. is_more_better None: the
-    change is neither good nor bad.
+    change is neither good nor bad. key: needed where two cards of a page may share a label.
     """
     colour: Literal["normal", "inverse", "off"] = (
         "off" if is_more_better is None else "normal" if is_more_better else "inverse"
     )
-    with st.container(border=True, key=f"card-{_slug(label)}", gap="xsmall"):
+    with st.container(border=True, key=f"card-{key or _slug(label)}", gap="xsmall"):
         st.metric(
             label,
             value,
@@ -98,6 +99,7 @@ def table(
         hide_index=True,
         width="stretch",
         height=height,
+        placeholder=formats.NOTHING,
         key=key,
     )
 

@@ -80,7 +80,8 @@ AGEING: Final = (
 RECOVERY: Final = (
     "Of the episodes opened in the month at least 30 days ago, the share that recovered within "
     "30 days: a renewal, or a paid plan chosen. The two causes are never mixed: one waits for "
-    "your wallet, the other for a customer's decision."
+    "your wallet, the other for a customer's decision. A hollow point is a month of which some "
+    "episodes are not 30 days old yet; they are in neither number."
 )
 
 CAUSE_LABELS: Final = {

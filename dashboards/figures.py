@@ -131,7 +131,7 @@ def funnel_steps(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def cohorts(frame: pl.DataFrame, filters: Filters, days: int) -> pl.DataFrame:
-    """cohort (date), registered, matured, paid, rate, is_matured; cohorts nobody matured in: rate NULL.
+    """cohort (date), registered, matured, paid, rate (NULL where nobody matured), is_matured.
 
     is_matured: everybody of the cohort has had `days`.
     """
@@ -146,9 +146,7 @@ def cohorts(frame: pl.DataFrame, filters: Filters, days: int) -> pl.DataFrame:
         )
         .sort("cohort")
         .with_columns(
-            pl.when(pl.col("matured") > 0)
-            .then(pl.col("paid") / pl.col("matured"))
-            .alias("rate"),
+            pl.when(pl.col("matured") > 0).then(pl.col("paid") / pl.col("matured")).alias("rate"),
             (pl.col("matured") == pl.col("registered")).alias("is_matured"),
         )
     )

@@ -77,7 +77,7 @@ class Filters:
     @property
     def previous_label(self) -> str:
         """What a change is measured against, in words."""
-        return f"vs the {self.days} days before" if self.days > 1 else "vs the day before"
+        return f"vs prior {self.days} days" if self.days > 1 else "vs the day before"
 
 
 def chosen_filters(

@@ -35,7 +35,7 @@ def currency_label(currency: str | None) -> str:
 
 def money(amount: Decimal | float, currency: str | None) -> str:
     """`USD 12,345` from 1,000 up, `USD 12.30` below: cents only where they can be read."""
-    digits = 0 if abs(amount) >= 1_000 else 2
+    digits = 0 if abs(float(amount)) >= 1_000 else 2
     return f"{currency_label(currency)} {amount:,.{digits}f}".replace("-", MINUS)
 
 
@@ -61,7 +61,7 @@ def signed(number: int | float) -> str:
 
 def relative_change(now: float, before: float) -> str | None:
     """Change against an earlier value: `+12.0 %`; None where the earlier value was nothing."""
-    return None if not before else f"{(now - before) / abs(before) * 100:+.1f} %"
+    return None if before == 0 else f"{(now - before) / abs(before) * 100:+.1f} %"
 
 
 def span(seconds: float | None) -> str:

@@ -100,6 +100,7 @@ def filters_bar(source: Source, first_registration: date | None) -> Filters:
                 key="period",
                 bind="query-params",
                 required=True,
+                wrap=True,
             )
             or DEFAULT_PERIOD
         )

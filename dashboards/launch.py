@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards import context, theme
+from dashboards import addresses, context, theme
 from ingest.errors import HooklakeError, RefusedError
 from ingest.paths import DataDir
 from ingest.settings import Settings, is_loopback
@@ -27,6 +27,7 @@ from warehouse.ports import require_free_port
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 APP: Final = Path(__file__).with_name("app.py")
@@ -34,7 +35,10 @@ LOGIN_FILE: Final = "login.toml"
 GRACE_SECONDS: Final = 3
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-_INLINE_SCRIPT: Final = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_INLINE_SCRIPT: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_BASE_SCRIPT: Final = (
+    "<script>window.__streamlit = {BACKEND_BASE_URL: location.origin + '/'}</script>"
+)
 
 
 class LoginError(HooklakeError):
@@ -90,7 +94,16 @@ def login_secrets(data_dir: DataDir) -> dict[str, Any] | None:
     return {"auth": section}
 
 
-def content_security_policy(index: bytes) -> str:
+def index_page(shipped: str) -> str:
+    """Streamlit's page with our name, told where the server is.
+
+    Left to guess, it first asks below the address of the page it is on and gets an error for it.
+    """
+    named = shipped.replace("<title>Streamlit</title>", "<title>hooklake</title>", 1)
+    return named.replace("<head>", f"<head>\n    {_BASE_SCRIPT}", 1)
+
+
+def content_security_policy(index: str) -> str:
     """The policy under which Streamlit's page `index` works and nothing reaches another host.
 
     Its own inline scripts are allowed by their hashes. 'unsafe-eval': Vega compiles its
@@ -98,7 +111,7 @@ def content_security_policy(index: bytes) -> str:
     what the page has made itself.
     """
     hashes = [
-        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in _INLINE_SCRIPT.findall(index)
     ]
     return "; ".join(
@@ -163,6 +176,8 @@ def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) 
     import streamlit
     import uvicorn
     from starlette.middleware import Middleware
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
     from streamlit.starlette import App
     from streamlit.web import bootstrap
 
@@ -171,9 +186,18 @@ def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) 
     if is_loopback(host):  # a name that somebody points at 127.0.0.1 is no way in
         options["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1", "[::1]"]
     bootstrap.load_config_options(options)
-    index = Path(streamlit.__file__).with_name("static") / "index.html"
-    policy = content_security_policy(index.read_bytes())
-    app = App(APP, secrets=login, middleware=[Middleware(SecurityHeaders, policy=policy)])
+    shipped = Path(streamlit.__file__).with_name("static") / "index.html"
+    index = index_page(shipped.read_text("utf-8"))
+
+    async def page(_request: Request) -> HTMLResponse:
+        return HTMLResponse(index, headers={"cache-control": "no-cache"})
+
+    app = App(
+        APP,
+        secrets=login,
+        routes=[Route(path, page) for path in ("/", *(f"/{name}" for name in addresses.PAGES))],
+        middleware=[Middleware(SecurityHeaders, policy=content_security_policy(index))],
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -803,4 +803,5 @@ def _frame(
         }
     named = set(_PARAMETER.findall(sql))
     bound = {name: value for name, value in values.items() if name in named}
-    return connection.sql(sql, params=bound).pl()
+    frame: pl.DataFrame = connection.sql(sql, params=bound).pl()
+    return frame

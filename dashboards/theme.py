@@ -98,7 +98,8 @@ SERVER_OPTIONS: Final[dict[str, object]] = {
 }
 THEME_OPTIONS: Final[dict[str, object]] = {
     "theme.baseRadius": "0.6rem",
-    "theme.headingFontWeights": [650, 620, 600, 600, 600, 600],
+    "theme.headingFontSizes": ["2.1rem", "1.6rem", "1.3rem", "1.1rem", "1rem", "1rem"],
+    "theme.headingFontWeights": [650, 600, 600, 600, 600, 600],
     "theme.metricValueFontSize": "1.75rem",
     "theme.metricValueFontWeight": 600,
     "theme.light.primaryColor": LIGHT.accent,
@@ -122,11 +123,15 @@ STYLE_SHEET: Final = """
 .stMainBlockContainer { max-width: 1320px; padding-top: 4.25rem; padding-bottom: 4rem; }
 [class*="st-key-cards"] {
   display: grid !important; gap: .75rem;
-  grid-template-columns: repeat(auto-fill, minmax(15.5rem, 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr));
 }
 [class*="st-key-cards"] > * { width: 100% !important; min-width: 0; }
-[class*="st-key-small-cards"] { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
+[class*="st-key-cards-small"] { grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); }
+[data-testid="stMetric"] .stMarkdownEllipsis,
+[data-testid="stMetric"] .stMarkdownEllipsis p { white-space: normal; overflow: visible; }
+[class*="st-key-cards"] > [data-testid="stLayoutWrapper"] { height: 100%; }
 [class*="st-key-card-"] { height: 100%; }
+[class*="st-key-card-"] > :last-child { margin-top: auto; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
   [class*="st-key-cards"] { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .5rem; }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from dashboards import addresses
 from dashboards.filters import Filters
 from dashboards.source import Source
 from dashboards.views import funnel, overdue, overview, plan_changes
@@ -24,8 +25,8 @@ class Page:
 
 
 VIEWS: Final = (
-    Page("Overview", "overview", overview.draw),
-    Page("Funnel", "funnel", funnel.draw),
-    Page("Plan changes", "plan-changes", plan_changes.draw),
-    Page("Overdue payments", "overdue-payments", overdue.draw),
+    Page("Overview", addresses.OVERVIEW, overview.draw),
+    Page("Funnel", addresses.FUNNEL, funnel.draw),
+    Page("Plan changes", addresses.PLAN_CHANGES, plan_changes.draw),
+    Page("Overdue payments", addresses.OVERDUE_PAYMENTS, overdue.draw),
 )

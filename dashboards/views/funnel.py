@@ -42,8 +42,7 @@ def _steps(period: pl.DataFrame) -> None:
     components.section("From registration to renewal", definitions.FUNNEL)
     components.chart(
         charts.funnel(steps, components.palette()),
-        "Funnel: "
-        + ", ".join(f"{label} {count}" for label, count in steps.select("label", "accounts").rows()),
+        "Funnel: " + ", ".join(f"{row['label']} {row['accounts']}" for row in steps.to_dicts()),
     )
     rates = [
         f"{label.lower()}: **{formats.percent(rate)}** of the step before"
@@ -113,9 +112,7 @@ def _cohorts(by_day: pl.DataFrame, filters: Filters) -> None:
 def _sources(source: Source, filters: Filters) -> None:
     components.section("Paid within 30 days, by source", definitions.SOURCES)
     components.chart(
-        charts.source_conversion(
-            source.ask("funnel_by_source", filters), 30, components.palette()
-        ),
+        charts.source_conversion(source.ask("funnel_by_source", filters), 30, components.palette()),
         "Share paid within 30 days by registration source",
     )
 
@@ -137,16 +134,17 @@ def _source_table(source: Source, filters: Filters) -> None:
     by_source = source.ask("funnel_by_source", filters)
     frame = by_source.with_columns(
         *(
-            (pl.col(step) / pl.when(pl.col("registered") > 0).then(pl.col("registered"))).alias(
-                f"{step}_rate"
-            )
+            (
+                100 * pl.col(step) / pl.when(pl.col("registered") > 0).then(pl.col("registered"))
+            ).alias(f"{step}_percent")
             for step in figures.STEPS[1:]
         ),
         *(
             (
-                pl.col(f"paid_{days}")
+                100
+                * pl.col(f"paid_{days}")
                 / pl.when(pl.col(f"matured_{days}") > 0).then(pl.col(f"matured_{days}"))
-            ).alias(f"rate_{days}")
+            ).alias(f"paid_{days}_percent")
             for days in WINDOWS
         ),
     )
@@ -154,22 +152,22 @@ def _source_table(source: Source, filters: Filters) -> None:
         with st.container(width="stretch"):
             components.section("Every step by source", definitions.FUNNEL, shown=False)
         components.download("funnel-by-source.csv", lambda: frame, key="funnel-csv")
-    count, share = "localized", "percent"
-    number = st.column_config.NumberColumn
+    count, share = "localized", "%.1f %%"
+    number, matured = st.column_config.NumberColumn, "Of those who have had {} days"
     components.table(
         frame,
         {
             "source": st.column_config.TextColumn("Source"),
             "registered": number("Registered", format=count),
             "workspace": number("Workspace", format=count),
-            "workspace_rate": number("of registered", format=share),
+            "workspace_percent": number("of registered", format=share),
             "paid": number("Paid", format=count),
-            "paid_rate": number("of registered ", format=share),
+            "paid_percent": number("of registered ", format=share),
             "renewed": number("Renewed", format=count),
-            "renewed_rate": number("of registered  ", format=share),
-            "rate_14": number("in 14 days", format=share, help="Over matured_14 alone"),
-            "rate_30": number("in 30 days", format=share, help="Over matured_30 alone"),
-            "rate_90": number("in 90 days", format=share, help="Over matured_90 alone"),
+            "renewed_percent": number("of registered  ", format=share),
+            "paid_14_percent": number("in 14 days", format=share, help=matured.format(14)),
+            "paid_30_percent": number("in 30 days", format=share, help=matured.format(30)),
+            "paid_90_percent": number("in 90 days", format=share, help=matured.format(90)),
         },
         key="by-source",
     )

@@ -33,7 +33,7 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
             help_text=definitions.OPEN_OVERDUE,
             caption=f"{formats.count(late)} past the due date",
         )
-        for currency in figures.currencies(ageing, "amount"):
+        for position, currency in enumerate(figures.currencies(ageing, "amount")):
             of_currency = ageing.filter(pl.col("currency") == currency)
             components.card(
                 f"Amount open, {formats.currency_label(currency)}",
@@ -41,6 +41,7 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
                 help_text=definitions.OPEN_OVERDUE
                 + " An episode whose notices state no amount adds nothing here.",
                 caption=f"in {formats.counted(figures.total(of_currency, 'episodes'), 'episode')}",
+                key=f"amount-{position}",
             )
         for cause in CAUSES[:2]:
             of_cause = rates.filter(pl.col("cause") == cause)

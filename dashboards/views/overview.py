@@ -23,8 +23,8 @@ def draw(source: Source, filters: Filters) -> None:
         for days in WINDOWS:
             conversion_card(funnel, filters, days)
         _paying(source, filters)
-        for currency in figures.currencies(mrr, "delta"):
-            _mrr(mrr, currency, filters)
+        for position, currency in enumerate(figures.currencies(mrr, "delta")):
+            _mrr(mrr, currency, position, filters)
         _churned(source, filters)
         _open_overdue(source, filters)
     _last_day(source, filters)
@@ -81,7 +81,7 @@ def _paying(source: Source, filters: Filters) -> None:
     )
 
 
-def _mrr(mrr: pl.DataFrame, currency: str, filters: Filters) -> None:
+def _mrr(mrr: pl.DataFrame, currency: str, position: int, filters: Filters) -> None:
     level = _of_currency(mrr, currency, filters)
     components.card(
         f"MRR {formats.currency_label(currency)}",
@@ -91,6 +91,7 @@ def _mrr(mrr: pl.DataFrame, currency: str, filters: Filters) -> None:
         change=formats.relative_change(level.now, level.before),
         change_label="in the period",
         course=figures.thinned(level.course),
+        key=f"mrr-{position}",
     )
 
 

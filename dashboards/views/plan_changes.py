@@ -151,7 +151,7 @@ def _list(source: Source, filters: Filters) -> None:
             "change_type": text("Change"),
             "from_plan_id": text("From"),
             "to_plan_id": text("To"),
-            "mrr_delta": number("MRR", format="accounting"),
+            "mrr_delta": number("MRR", format="%+.2f"),
             "currency": text("Currency"),
             "cause": text("Cause"),
         },

@@ -21,8 +21,8 @@ import polars as pl
 AS_OF = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 DAYS = 425
 
+# for each plan: name, tier, currency, interval, price, cost
 PLANS = {
-    # plan_id: (name, tier, currency, interval, price, cost)
     "free": ("Free", 0, "USD", "month", "0", "0"),
     "trial": ("Trial", 0, "USD", "month", "0", "0"),
     "business_lite": ("Business Lite", 1, "USD", "month", "29", "10"),
@@ -38,9 +38,13 @@ UP = {
     "business_lite_eu": "business_eu",
     "business_yearly": "business_large",
 }
-DOWN = {"business_large": "business", "business": "business_lite", "business_eu": "business_lite_eu"}
+DOWN = {
+    "business_large": "business",
+    "business": "business_lite",
+    "business_eu": "business_lite_eu",
+}
+# for each source: its share of registrations, its chance to pay
 SOURCES = {
-    # source: (share of registrations, chance to pay)
     "landing_page": (0.38, 0.17),
     "facebook_ads": (0.24, 0.09),
     "referral": (0.16, 0.31),
@@ -401,9 +405,7 @@ def _change_type(
     return "closed" if before == "free" and after is None else "start_free"
 
 
-def _movement(
-    before: Decimal, after: Decimal, currency: str | None, ever: set[str | None]
-) -> str:
+def _movement(before: Decimal, after: Decimal, currency: str | None, ever: set[str | None]) -> str:
     if currency is None or before == after:
         return "none"
     if before == 0:

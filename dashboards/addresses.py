@@ -1,0 +1,11 @@
+"""The pages' places in the address bar, which links and bookmarks rely on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OVERVIEW: Final = "overview"
+FUNNEL: Final = "funnel"
+PLAN_CHANGES: Final = "plan-changes"
+OVERDUE_PAYMENTS: Final = "overdue-payments"
+PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS)
