@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> NoReturn:
     from warehouse.cli import main as command_line
 
     sys.argv = ["hooklake", *arguments[1:]]
-    sys.exit(command_line())
+    command_line()
+    sys.exit(0)
 
 
 def end_with_parent() -> None:
