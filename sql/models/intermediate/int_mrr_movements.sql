@@ -115,6 +115,7 @@ select
     cast(account_mrr_before as decimal(18, 2)) as account_mrr_before,
     cast(account_mrr_after as decimal(18, 2)) as account_mrr_after,
     cast(mrr_cost_delta as decimal(18, 2)) as mrr_cost_delta,
+    movement_number,
     paid_after - paid_delta as paid_before,
     paid_after,
     mrr_movement,

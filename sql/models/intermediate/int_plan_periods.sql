@@ -39,7 +39,6 @@ select
     known_ends.known_end_date as period_end,
     states.is_day_only,
     states.event_number,
-    states.ended_event_number,
 from states
 left join known_ends
     on

@@ -158,7 +158,9 @@ select
     typed.change_type,
     coalesce(movements.mrr_before, 0) as mrr_before,
     coalesce(movements.mrr_after, 0) as mrr_after,
-    coalesce(movements.mrr_after - movements.mrr_before, 0) as mrr_delta,
+    cast(
+        coalesce(movements.mrr_after - movements.mrr_before, 0) as decimal(18, 2)
+    ) as mrr_delta,
     coalesce(movements.account_mrr_before, 0) as account_mrr_before,
     coalesce(movements.account_mrr_after, 0) as account_mrr_after,
     coalesce(movements.mrr_movement, 'none') as mrr_movement,
@@ -169,7 +171,6 @@ select
     cancels.cause,
     typed.is_unpriced,
     events.event_id,
-    typed.event_number,
 from typed
 inner join events
     on

@@ -137,5 +137,4 @@ select
         microseconds('paid_at') ~ ' - ' ~ microseconds('registered_at'), 1000000
     ) }} as seconds_to_paid,
     cohort_date,
-    {{ microseconds('registered_at') }} as registered_us,
 from steps

@@ -6,8 +6,9 @@ funnel as (
 
     select
         *,
-        {{ microseconds('paid_at') }} - registered_us as us_to_paid,
-        {{ microseconds(as_of()) }} - registered_us as age_us,
+        {{ microseconds('paid_at') }} - {{ microseconds('registered_at') }}
+            as us_to_paid,
+        {{ microseconds(as_of()) }} - {{ microseconds('registered_at') }} as age_us,
     from {{ ref('fct_registration_funnel') }}
 
 )
