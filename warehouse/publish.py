@@ -19,6 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
+
 from ingest.catalogue import LakeFile
 from ingest.contract import LAKE_COLUMNS
 from ingest.errors import StorageError
@@ -98,7 +100,8 @@ def attach_serve(engine: Engine, *, anew: bool) -> None:
     if anew:
         remove_database(path)
     engine.execute(
-        f"attach {literal(str(path.resolve()))} as serve (storage_version '{STORAGE_VERSION}')"
+        f"attach {literal(str(path.resolve()))} as serve (storage_version '{STORAGE_VERSION}',"
+        " recovery_mode 'no_wal_writes')"
     )
     for schema in ("hooklake", INNER_SCHEMA):
         engine.execute(f"create schema if not exists serve.{schema}")
@@ -112,8 +115,12 @@ def finish(engine: Engine, build: Build, files: Sequence[LakeFile], nodes: Itera
             *_comments("view", "serve.main.events", EVENTS_COMMENT, _EVENT_COMMENTS.items()),
             *(statement for node in nodes for statement in _node_comments(node)),
         ]
-        if statements:
+        try:
             engine.connection.execute(";\n".join(statements))
+        except duckdb.Error as error:
+            raise PublishError(
+                f"writing descriptions as comments: {error}; mend the YAML beside the model"
+            ) from error
         engine.execute(
             "create or replace table serve.hooklake.build (version bigint, built_at timestamptz,"
             " as_of timestamptz, newest_received_at timestamptz, events bigint, is_full boolean,"

@@ -89,7 +89,7 @@ class Transformer:
         if scope is Scope.CLOCK:
             excluded.append("config.materialized:account_table")
         if scope is not Scope.FULL:
-            excluded.append("tag:full_refresh_only")
+            excluded += ["tag:full_refresh_only", "tag:catalogue"]
         if excluded:
             chosen += ["--exclude", *excluded]
         if scope is Scope.FULL:

@@ -54,7 +54,7 @@ class Workbench:
         self.data = DataDir(root).ensure()
         self.files: list[LakeFile] = []
         self._transformer = transformer or shared_transformer()
-        self._seq = 0
+        self._seq = self._file_id = 0
 
     def add(self, events: Iterable[Mapping[str, Any]]) -> list[LakeFile]:
         """Land events as one batch and return its files, one per type and month.
@@ -135,7 +135,8 @@ class Workbench:
         return row
 
     def _land(self, event_type: str, month: str, rows: list[dict[str, Any]]) -> LakeFile:
-        number = max((file.file_id for file in self.files), default=0) + 1
+        self._file_id += 1
+        number = self._file_id
         node = rows[0]["node"]
         first, last = min(row["seq"] for row in rows), max(row["seq"] for row in rows)
         folder = f"event_type={event_type}/event_month={month}"

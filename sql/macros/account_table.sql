@@ -3,7 +3,10 @@
 Scope `full`: the whole table, in place. Scope `touched`: the accounts in scope are computed into
 `delta`, their old rows deleted and the new ones inserted. Deleting by touched account and not by
 what was computed is what removes the rows of an account whose result has become empty.
-A model configured into database `delta` itself (staging) is never kept. -#}
+A model configured into database `delta` itself (staging) is never kept.
+
+One round trip: dbt's own transactions are off (profiles.yml), and a DuckDB transaction may write
+one database only. -#}
 
 {% materialization account_table, adapter='duckdb' %}
     {% set kept = this.incorporate(type='table') %}
@@ -13,33 +16,27 @@ A model configured into database `delta` itself (staging) is never kept. -#}
                 {{ compiled_code }}
             )
         {% endcall %}
-        {% do adapter.commit() %}
     {% else %}
         {% set computed = api.Relation.create(
             database='delta', schema='main', identifier=this.identifier, type='table'
         ) %}
+        {% set touched = '(select account_id from delta.main.touched_accounts)' %}
         {% call statement('main') %}
             create or replace table {{ computed }} as (
                 {{ compiled_code }}
-            )
+            );
+            select
+                error(
+                    'it holds rows of accounts outside this refresh: an account model reads'
+                    || ' only touched_events() and account_ref()'
+                )
+            from {{ computed }}
+            where account_id is null or account_id not in {{ touched }};
+            begin;
+            delete from {{ kept }} where account_id in {{ touched }};
+            insert into {{ kept }} select * from {{ computed }};
+            commit
         {% endcall %}
-        {% do adapter.commit() %}
-        {% set strays = run_query(
-            "select count(*) from " ~ computed ~ " where account_id is null"
-            " or account_id not in (select account_id from delta.main.touched_accounts)"
-        ).columns[0].values()[0] %}
-        {% if strays > 0 %}
-            {% do exceptions.raise_compiler_error(
-                this.identifier ~ " holds " ~ strays ~ " rows of accounts outside this refresh; "
-                "an account model reads only touched_events() and account_ref()"
-            ) %}
-        {% endif %}
-        {% call statement('replace') %}
-            delete from {{ kept }}
-            where account_id in (select account_id from delta.main.touched_accounts);
-            insert into {{ kept }} select * from {{ computed }}
-        {% endcall %}
-        {% do adapter.commit() %}
     {% endif %}
     {% do return({'relations': [kept]}) %}
 {% endmaterialization %}

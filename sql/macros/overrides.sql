@@ -16,7 +16,6 @@
             {{ compiled_code }}
         )
     {% endcall %}
-    {% do adapter.commit() %}
     {% do return({'relations': [relation]}) %}
 {% endmaterialization %}
 
@@ -27,7 +26,6 @@
             {{ compiled_code }}
         )
     {% endcall %}
-    {% do adapter.commit() %}
     {% do return({'relations': [relation]}) %}
 {% endmaterialization %}
 
@@ -38,12 +36,13 @@ before and have not changed. Lets every test run in every refresh. -#}
     {% if config.get('where') %}
         {% do conditions.append('(' ~ config.get('where') ~ ')') %}
     {% endif %}
-    {% set node = graph.nodes.get('model.hooklake.' ~ relation.identifier) %}
-    {% if execute and is_touched() and node and node.config.materialized == 'account_table'
-        and relation.database != 'delta' %}
-        {% do conditions.append(
-            'account_id in (select account_id from delta.main.touched_accounts)'
-        ) %}
+    {% if execute and is_touched() and relation.database != 'delta' %}
+        {% set node = graph.nodes.get('model.hooklake.' ~ relation.identifier) %}
+        {% if node and node.config.materialized == 'account_table' %}
+            {% do conditions.append(
+                'account_id in (select account_id from delta.main.touched_accounts)'
+            ) %}
+        {% endif %}
     {% endif %}
     {% if conditions %}
         {% do return(
