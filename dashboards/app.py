@@ -17,6 +17,14 @@ from ingest.errors import SettingsError
 from warehouse.reader import published
 
 ICON = Path(__file__).with_name("icon.svg")
+# What a file that was cut short or exchanged makes DuckDB say, in the middle of a page as well.
+DAMAGED = (
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.CatalogException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
 log = logging.getLogger("hooklake.dashboards")
 
 
@@ -83,9 +91,13 @@ def draw(page: Page) -> None:
         return
     st.title(page.title, anchor=False)
     frame.watch(installation, drawn, version)
-    filters = frame.filters_bar(source, coverage["first_registration"])
-    warn_about_plans(source)
-    page.draw(source, filters)
+    try:
+        filters = frame.filters_bar(source, coverage["first_registration"])
+        warn_about_plans(source)
+        page.draw(source, filters)
+    except DAMAGED:
+        log.exception("the published warehouse cannot be read to its end")
+        states.broken_warehouse(installation)
 
 
 def warn_about_plans(source: Source) -> None:

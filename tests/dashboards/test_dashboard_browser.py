@@ -1,0 +1,389 @@
+"""The pages in a real Chromium: filters, updates, hostile text, and what it may talk to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from test_dashboard_launch import START
+from warehouse_builder import AS_OF, Rows, build_warehouse
+
+from dashboards import addresses
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SIZES = ((1440, 900), (390, 844))
+UPDATE_MS = 6_000
+
+
+@dataclass
+class Watched:
+    """What a page did besides drawing itself."""
+
+    url: str
+    errors: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    def attach(self, page: Page) -> None:
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: self._note(request.url))
+        page.on("websocket", lambda socket: self._note(socket.url))
+
+    def _note(self, url: str) -> None:
+        ours = self.url.removeprefix("http")
+        if not url.startswith((f"http{ours}/", f"ws{ours}/", "data:", "blob:")):
+            self.strangers.append(url)
+
+    def assert_quiet(self) -> None:
+        assert self.errors == [] and self.strangers == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("browser") / "data"
+    build_warehouse(root, accounts=600)
+    return root
+
+
+def serve(data_dir: Path) -> Iterator[str]:
+    """The address of a dashboard of its own for data_dir."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, str(data_dir)],
+        cwd=data_dir.parent,
+        env={"PATH": os.environ["PATH"], "HOME": str(data_dir.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().removeprefix("Dashboard: ").strip()
+    process.terminate()
+    assert process.wait(timeout=10) == 0, "it ends cleanly with pages open"
+
+
+@pytest.fixture(scope="module")
+def url(data_dir: Path) -> Iterator[str]:
+    yield from serve(data_dir)
+
+
+@pytest.fixture
+def watched(url: str) -> Watched:
+    return Watched(url)
+
+
+@pytest.fixture
+def page(browser: Browser, watched: Watched) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, timezone_id="Australia/Melbourne"
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    watched.attach(opened)
+    yield opened
+    context.close()
+
+
+def settled(page: Page) -> None:
+    """Wait until the script behind the page has run and its charts are drawn."""
+    expect(page.locator("h1, h2").first).to_be_visible(timeout=20_000)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'"
+        " && !document.querySelector('[data-testid=stSkeleton]')"
+        " && ![...document.querySelectorAll('[data-testid=stVegaLiteChart]')]"
+        ".some(chart => !chart.querySelector('canvas, svg'))"
+    )
+
+
+def metric(page: Page, label: str) -> str:
+    card = page.get_by_test_id("stMetric").filter(has_text=re.compile(f"^{label}")).first
+    return card.get_by_test_id("stMetricValue").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES, ids=["desk", "phone"])
+def test_every_page_is_quiet_and_fits_its_window(
+    browser: Browser, url: str, watched: Watched, size: tuple[int, int], scheme: str
+) -> None:
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    watched.attach(page)
+    for name in addresses.PAGES:
+        page.goto(f"{url}/{name}")
+        settled(page)
+        assert page.get_by_test_id("stException").count() == 0
+        wide = page.evaluate(
+            "document.querySelector('.stMainBlockContainer').scrollWidth - window.innerWidth"
+        )
+        assert wide <= 0, name
+        charts = page.get_by_test_id("stVegaLiteChart")
+        assert charts.count() >= 2, name
+    background = page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+    assert background == ("rgb(16, 22, 29)" if scheme == "dark" else "rgb(255, 255, 255)")
+    watched.assert_quiet()
+    context.close()
+
+
+def test_filters_live_in_the_address_bar(page: Page, url: str, watched: Watched) -> None:
+    page.goto(url)
+    settled(page)
+    before = metric(page, "Registered")
+    page.get_by_role("radio", name="12 months").click()
+    expect(page).to_have_url(re.compile(r"period=12"))
+    source = page.get_by_role("combobox", name="Registration source")
+    source.click()
+    page.get_by_role("option", name="referral").click()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile(r"source=referral"))
+    settled(page)
+    narrowed = metric(page, "Registered")
+    assert narrowed != before
+    shared = page.url
+    page.get_by_role("link", name="Funnel").click()
+    expect(page.get_by_role("heading", name="Funnel", level=1)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/funnel\?.*source=referral"))
+    page.goto(shared)  # what a colleague sees who gets the link
+    settled(page)
+    expect(page.get_by_role("radio", name="12 months")).to_have_attribute("aria-checked", "true")
+    assert metric(page, "Registered") == narrowed
+    watched.assert_quiet()
+
+
+def test_a_made_up_filter_in_the_address_is_ignored(page: Page, url: str, watched: Watched) -> None:
+    page.goto(f"{url}/?period=<script>&source=%27%3B+drop&days=never")
+    settled(page)
+    expect(page.get_by_role("radio", name="90 days")).to_have_attribute("aria-checked", "true")
+    watched.assert_quiet()
+
+
+def test_the_filters_and_pages_can_be_reached_by_keyboard(page: Page, url: str) -> None:
+    page.goto(url)
+    settled(page)
+    reached = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "(document.activeElement.getAttribute('aria-label') || "
+                "document.activeElement.innerText || '').trim()"
+            )
+        )
+    assert {"Overview", "Funnel", "Plan changes", "Overdue payments"} <= reached
+    assert any("Registration source" in name for name in reached)
+    assert "90 days" in reached
+    assert "Help for Registered" in reached
+
+
+def test_an_export_is_a_csv_without_formulas(
+    browser: Browser, tmp_path: Path, watched: Watched
+) -> None:
+    def spreadsheet(rows: Rows) -> None:
+        rows.tables["fct_overdue_episodes"] = [
+            (row[0], "=1+1@example.com", *row[2:]) for row in rows.tables["fct_overdue_episodes"]
+        ]
+
+    build_warehouse(tmp_path / "data", accounts=400, edit=spreadsheet)
+    for address in serve(tmp_path / "data"):
+        page = browser.new_page()
+        page.goto(f"{address}/{addresses.OVERDUE_PAYMENTS}")
+        settled(page)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export CSV").click()
+        text = Path(download.value.path()).read_text("utf-8-sig")
+        assert text.splitlines()[0].startswith("account_id,cause,days_overdue")
+        assert "\n'=1+1@example.com," in text and "\n=1" not in text
+        assert (
+            page.get_by_test_id("stElementToolbarButton").filter(has_text="Download").count() == 0
+        )
+        page.close()
+
+
+def test_a_new_version_shows_within_seconds_and_keeps_the_filters(
+    browser: Browser, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    build_warehouse(root, accounts=0)
+    for address in serve(root):
+        watched = Watched(address)
+        page = browser.new_page()
+        watched.attach(page)
+        page.goto(f"{address}/?period=30+days")
+        expect(page.get_by_role("heading", name="Ready for the first event")).to_be_visible()
+        page.evaluate("window.notReloaded = true")
+
+        build_warehouse(root, accounts=300, version=2)
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=UPDATE_MS)
+        expect(page.get_by_text("version 2")).to_be_visible()
+        expect(page.get_by_role("radio", name="30 days")).to_have_attribute("aria-checked", "true")
+        before = metric(page, "Registered")
+
+        def one_more(rows: Rows) -> None:
+            rows.add("fct_registration_funnel", "new@example.com", AS_OF - timedelta(hours=1),
+                     "brand_new_source", None, None, None, None, None)  # fmt: skip
+
+        build_warehouse(root, accounts=300, version=3, edit=one_more)
+        expect(page.get_by_text("version 3")).to_be_visible(timeout=UPDATE_MS)
+        settled(page)
+        assert int(metric(page, "Registered")) == int(before) + 1
+        assert "period=30" in page.url
+
+        status = root / "refresh.json"
+        status.write_text(
+            '{"ok": false, "attempted_at": "2026-11-22T10:01:00Z", "stage": "build", '
+            '"error": "no space left on device", "warnings": []}'
+        )
+        expect(page.get_by_text("did not succeed")).to_be_visible(timeout=UPDATE_MS)
+        assert int(metric(page, "Registered")) == int(before) + 1
+        assert page.evaluate("window.notReloaded") is True
+        assert (root / "viewing").exists()
+        watched.assert_quiet()
+        page.close()
+
+
+HOSTILE = [
+    part.replace("EVIL", "http://evil.invalid/x")
+    for part in (
+        "<script>alert(1)</script>",
+        "<img src=EVIL onerror=alert(1)>",
+        "<svg onload=alert(1)>",
+        "<svg><image href=EVIL></svg>",
+        "<iframe src=EVIL></iframe>",
+        "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+        "<object data=EVIL></object>",
+        "<embed src=EVIL>",
+        "<link rel=stylesheet href=EVIL>",
+        "<style>@import 'EVIL'</style>",
+        "<base href=EVIL>",
+        "<meta http-equiv=refresh content='0;url=EVIL'>",
+        "<form action=EVIL><button autofocus onfocus=alert(1)>",
+        "<input autofocus onfocus=alert(1)>",
+        "<details open ontoggle=alert(1)>",
+        "<video src=EVIL onerror=alert(1)>",
+        "<audio src=EVIL onerror=alert(1)>",
+        "<body onload=alert(1)>",
+        "<a href=javascript:alert(1)>x</a>",
+        "<math><mtext><script>alert(1)</script>",
+        "<template><script>alert(1)</script></template>",
+        "<marquee onstart=alert(1)>",
+        '"><script>alert(1)</script>',
+        "'><img src=EVIL>",
+        "--><script>alert(1)</script>",
+        "]]><script>alert(1)</script>",
+        "</script><script>alert(1)</script>",
+        "</title><script>alert(1)</script>",
+        "</textarea><img src=EVIL>",
+        "javascript:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "![x](EVIL)",
+        "[![x](EVIL)](EVIL)",
+        "[x](javascript:alert(1))",
+        "<EVIL>",
+        "EVIL",
+        "[x]: EVIL",
+        "![x][1]\n\n[1]: EVIL",
+        ":material/home:",
+        ":red[x]",
+        ":streamlit:",
+        "$\\href{EVIL}{x}$",
+        "$$\\includegraphics{EVIL}$$",
+        "`<img src=EVIL>`",
+        "```html\n<img src=EVIL>\n```",
+        "# heading",
+        "| a |\n|---|\n| ![x](EVIL) |",
+        "{{constructor.constructor('alert(1)')()}}",
+        "${alert(1)}",
+        "<%= 7*7 %>",
+        "datum.x; alert(1)",
+        "'+alert(1)+'",
+        "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "%3Cscript%3Ealert(1)%3C/script%3E",
+        "\u202e<script>alert(1)</script>",
+        "<scr\u0000ipt>alert(1)</script>".replace("\u0000", "\ufffd"),
+        '=IMAGE("EVIL")',
+        "'; drop table events; --",
+        "__proto__",
+        "x" * 4_000,
+    )
+]
+
+
+def test_hostile_text_in_every_column_runs_nothing_and_fetches_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Each text column of each table gets the payloads in turn, so all of them reach each page."""
+    assert len(set(HOSTILE)) >= 60
+
+    def poison(rows: Rows) -> None:
+        chosen_by_us = {
+            "fct_plan_changes": {3, 7, 13, 18},
+            "fct_overdue_episodes": {5, 12, 16},
+            "dim_accounts": {13},
+            "plan_prices": {4},
+        }
+        for table, values in rows.tables.items():
+            ours = chosen_by_us.get(table, set())
+            rows.tables[table] = [
+                tuple(
+                    f"{HOSTILE[(at + column) % len(HOSTILE)]}"
+                    if isinstance(value, str) and column not in ours
+                    else value
+                    for column, value in enumerate(row)
+                )
+                for at, row in enumerate(values)
+            ]
+
+    build_warehouse(tmp_path / "data", accounts=300, edit=poison)
+    for address in serve(tmp_path / "data"):
+        watched = Watched(address)
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        watched.attach(page)
+        for name in addresses.PAGES:
+            page.goto(f"{address}/{name}?period=All+time")
+            settled(page)
+            assert page.get_by_test_id("stMetric").count() >= 5, name
+            assert page.locator("main img, main iframe, main object, main script").count() == 0
+            if name == addresses.OVERVIEW:
+                page.get_by_text("The latest").click()
+                page.get_by_role("combobox", name="Registration source").click()
+                expect(page.get_by_role("option").first).to_be_visible()
+                page.get_by_role("option").nth(2).click()
+                page.keyboard.press("Escape")
+                settled(page)
+            for chart in page.get_by_test_id("stVegaLiteChart").all()[:6]:
+                chart.scroll_into_view_if_needed()
+                chart.hover()
+        watched.assert_quiet()
+        page.close()
