@@ -195,7 +195,7 @@ class Verifier:
         scheme, name = "stripe", "Stripe-Signature"
         stamps, given = [], []
         for entry in request.headers.one(scheme, name).split(b","):
-            key, equals, value = entry.strip(b" ").partition(b"=")
+            key, equals, value = entry.partition(b"=")
             if not equals:
                 raise _RefusalError(scheme, "malformed_header", f"{name} is not `t=…,v1=…`")
             if key == b"t":

@@ -118,7 +118,7 @@ class Receiver:
             connection.close()
 
     def counters(self) -> dict[str, int]:
-        return dict(self.query("select name, value from counters"))  # type: ignore[arg-type]
+        return dict(self.query("select name, value from counters"))
 
     def metric(self, sample: str) -> float:
         """The value of one sample such as `hooklake_refused_total{reason="method"}`; 0 unseen."""
@@ -172,9 +172,11 @@ def serving(
         )
     try:
         receiver = Receiver(process, place, log, 0)
-        receiver.port = wait_until(
+        found = wait_until(
             lambda: _port(process, log), seconds=START_SECONDS_MAX, what="a receiver that started"
         )
+        assert found is not None
+        receiver.port = found
         yield receiver
     finally:
         with contextlib.suppress(ProcessLookupError):

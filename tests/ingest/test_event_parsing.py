@@ -159,6 +159,8 @@ def test_every_field_is_stored_under_its_column_nested_or_flat(name: str, key: s
 @pytest.mark.parametrize("name", FULL)
 def test_a_missing_or_unreadable_required_field_is_named_by_its_column(name: str) -> None:
     given, _ = FULL[name]
+    absent: Any
+    unreadable: object
     for field, column in REQUIRED[name].items():
         rest = {other: value for other, value in given.items() if other != field}
         for absent in ({}, {field: None}, {field: ""}, {field: " \t"}):
