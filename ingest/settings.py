@@ -239,11 +239,22 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
         given["data_dir"] = data_dir
     dotenv = Path(".env")
     try:
+        _check_text(dotenv)
         root = given.get("data_dir") or _DataDirOnly(_env_file=dotenv).data_dir  # type: ignore[call-arg]
         files = (DataDir(Path(root)).secrets, dotenv)  # the later one wins
+        _check_text(files[0])
         return Settings(_env_file=files, **given)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
+
+
+def _check_text(path: Path) -> None:
+    try:
+        if path.is_file():
+            path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError([f"{path} cannot be read: {what}"]) from None
 
 
 class _DataDirOnly(BaseSettings):
