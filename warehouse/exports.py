@@ -1,0 +1,250 @@
+"""Reads exported history: NDJSON files, plain or gzipped, a line at a time in bounded memory.
+
+A line is a body as it was received, or `{"body": …, "received_at": …, "headers": …}` around one; an
+object given as the body keeps its exact bytes. Blank lines are passed over but counted as lines.
+Source: events.md, "Tolerance" and "One stored row".
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+from ingest.contract import TYPE_KEYS
+from ingest.errors import UsageError
+from ingest.parse import Problem
+from ingest.strict_json import InvalidJsonError, parse_object
+from ingest.values import is_absent, read_instant
+
+WRAPPING_BYTES_MAX: Final = 64 * 1024
+"""What headers and receipt may add to a body on its line."""
+_ESCAPES_FACTOR: Final = 2
+_GZIP: Final = b"\x1f\x8b"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_HEAD_BYTES: Final = 4096
+_SUFFIXES: Final = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz")
+_TIMESTAMP: Final = re.compile(r"[0-9]{10}")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_ID_HEADERS: Final = ("webhook-id", "svix-id")
+_TIMESTAMP_HEADERS: Final = ("webhook-timestamp", "svix-timestamp")
+
+
+class ExportError(UsageError):
+    """A path that cannot be read as NDJSON."""
+
+    code = "export"
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file to load. sha256 and lines: of its text, which gzip does not change."""
+
+    path: Path
+    sha256: str
+    lines: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. Instants in microseconds UTC; `problem`: why its body cannot even be read."""
+
+    line: int
+    body: bytes
+    own_received_at: int | None = None
+    signed_id: str | None = None
+    signed_at: int | None = None
+    problem: Problem | None = None
+
+
+def examine(
+    paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _count: None
+) -> list[Export]:
+    """Every file of the paths, folders opened, each read once whole for its checksum.
+
+    Raises: ExportError naming the first path that cannot be loaded, and why.
+    """
+    exports = []
+    for path in _files(paths):
+        digest, lines, size, last = sha256(), 0, 0, b"\n"
+        with _opened(path) as stream:
+            head = _read(path, stream.read, _HEAD_BYTES)
+            _check_head(path, head)
+            chunk = head
+            while chunk:
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+                size += len(chunk)
+                last = chunk[-1:]
+                on_bytes(len(chunk))
+                chunk = _read(path, stream.read, 1 << 20)
+        exports.append(Export(path, digest.hexdigest(), lines + (last != b"\n"), size))
+    return exports
+
+
+def rows(export: Export, body_bytes_max: int) -> Iterator[Row]:
+    """The export's rows in order; a line too long for a body is a row with a problem."""
+    limit = _ESCAPES_FACTOR * body_bytes_max + WRAPPING_BYTES_MAX
+    with _opened(export.path) as stream:
+        for number in range(1, export.lines + 1):
+            text = _read(export.path, stream.readline, limit + 1)
+            if number == 1:
+                text = text.removeprefix(_BYTE_ORDER_MARK)
+            if len(text) > limit:
+                kept = text[:body_bytes_max]
+                while not text.endswith(b"\n") and text:
+                    text = _read(export.path, stream.readline, 1 << 20)
+                yield Row(number, kept, problem=_too_long(body_bytes_max))
+                continue
+            text = text.rstrip(b"\r\n")
+            if text.strip():
+                row = unwrap(number, text)
+                if len(row.body) > body_bytes_max:
+                    row = Row(number, row.body[:body_bytes_max], problem=_too_long(body_bytes_max))
+                yield row
+
+
+def unwrap(number: int, text: bytes) -> Row:
+    """The row of one line. Never raises: what is no JSON is left for the event parser to refuse."""
+    if b'"body"' not in text:
+        return Row(number, text)
+    try:
+        document = parse_object(text)
+    except InvalidJsonError:
+        return Row(number, text)
+    body = document.get("body")
+    # A number is text here as well, of a type of its own.
+    if type(body) not in (dict, str) or any(key in document for key in TYPE_KEYS):
+        return Row(number, text)
+    exact = _member(text.decode(), "body") if isinstance(body, dict) else str(body)
+    headers = _headers(document.get("headers"))
+    received_at = document.get("received_at")
+    timestamp = _first(headers, _TIMESTAMP_HEADERS)
+    return Row(
+        number,
+        exact.encode(),
+        own_received_at=None if is_absent(received_at) else read_instant(received_at),
+        signed_id=_first(headers, _ID_HEADERS),
+        signed_at=int(timestamp) * 1_000_000
+        if timestamp and _TIMESTAMP.fullmatch(timestamp)
+        else None,
+    )
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(
+                file for file in path.rglob("*") if file.is_file() and file.name.endswith(_SUFFIXES)
+            )
+            if not inside:
+                raise ExportError(
+                    f"cannot load {path}: the folder has no file that ends in"
+                    f" {', '.join(_SUFFIXES)}"
+                )
+            yield from (file.resolve() for file in inside)
+        elif path.exists():
+            yield path.resolve()
+        else:
+            raise ExportError(f"cannot load {path}: there is no such file or folder")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as stream:
+            is_gzip = stream.read(len(_GZIP)) == _GZIP
+    except OSError as error:
+        raise ExportError(f"cannot load {path}: {error.strerror}") from None
+    with gzip.open(path) if is_gzip else path.open("rb") as opened:
+        yield cast(BinaryIO, opened)
+
+
+def _read(path: Path, read: Callable[[int], bytes], limit: int) -> bytes:
+    try:
+        return read(limit)
+    except (OSError, EOFError, zlib.error) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise ExportError(f"cannot read on in {path}: {found}; is the file whole?") from None
+
+
+def _check_head(path: Path, head: bytes) -> None:
+    """Refuse what would only fill the quarantine with pieces of another format."""
+    found = None
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found = "it is UTF-16, not UTF-8; convert it, for instance with iconv -f UTF-16 -t UTF-8"
+    elif head.startswith(b"PAR1"):
+        found = "it is a Parquet file; export it as NDJSON, one event a line"
+    elif head.startswith(b"\x28\xb5\x2f\xfd"):
+        found = "it is compressed with zstd; decompress it first (gzip is read as it is)"
+    elif b"\0" in head:
+        found = "it is binary, not UTF-8 text with one JSON object a line"
+    elif head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
+        first = head.removeprefix(_BYTE_ORDER_MARK).lstrip().split(b"\n", 1)
+        if len(first) > 1 and not _is_json(first[0]):
+            found = "it is one JSON array over many lines; write one object a line (jq -c '.[]')"
+    if found:
+        raise ExportError(f"cannot load {path}: {found}")
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _too_long(limit: int) -> Problem:
+    return Problem(
+        "body", "unreadable", f"the body is longer than {limit} bytes; its beginning is kept"
+    )
+
+
+def _headers(found: Any) -> dict[str, str]:
+    """Header names in lower case, from an object or a list of pairs; the first of each counts."""
+    if isinstance(found, dict):
+        pairs = list(found.items())
+    elif isinstance(found, list):
+        pairs = [(pair[0], pair[1]) for pair in found if isinstance(pair, list) and len(pair) == 2]
+    else:
+        return {}
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        single = value[0] if isinstance(value, list) and value else value
+        if isinstance(name, str) and isinstance(single, str):
+            headers.setdefault(name.strip().lower(), single.strip())
+    return headers
+
+
+def _first(headers: dict[str, str], names: tuple[str, ...]) -> str | None:
+    return next((headers[name] for name in names if headers.get(name)), None)
+
+
+def _member(text: str, wanted: str) -> str:
+    """The exact text of a member's value in a JSON object that is known to be well-formed."""
+    at = _after_space(text, text.index("{") + 1)
+    while True:
+        key, at = _DECODER.raw_decode(text, at)
+        start = _after_space(text, _after_space(text, at) + 1)
+        _, at = _DECODER.raw_decode(text, start)
+        if key == wanted:
+            return text[start:at]
+        at = _after_space(text, _after_space(text, at) + 1)
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None
+    return found.end()
