@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-OVERVIEW: Final = "overview"
+OVERVIEW: Final = ""  # the main page has no name in the address
 FUNNEL: Final = "funnel"
 PLAN_CHANGES: Final = "plan-changes"
 OVERDUE_PAYMENTS: Final = "overdue-payments"

@@ -43,7 +43,7 @@ def draw_safely(page: Page) -> None:
         draw(page)
     except Exception:
         reference = secrets.token_hex(4)
-        log.exception("page %s failed, reference %s", page.url_path, reference)
+        log.exception("page %s failed, reference %s", page.title, reference)
         states.page_failed(reference)
 
 

@@ -195,7 +195,7 @@ def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) 
     app = App(
         APP,
         secrets=login,
-        routes=[Route(path, page) for path in ("/", *(f"/{name}" for name in addresses.PAGES))],
+        routes=[Route(path, page) for path in (f"/{name}" for name in addresses.PAGES)],
         middleware=[Middleware(SecurityHeaders, policy=content_security_policy(index))],
     )
     server = uvicorn.Server(
