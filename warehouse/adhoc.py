@@ -14,7 +14,6 @@ RefusedError
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import re
 import shutil
@@ -45,6 +44,7 @@ MEMORY_BYTES_MAX: Final = 2 << 30
 _HISTORY_LINES_MAX: Final = 1_000
 _CAPPED_EXIT: Final = 3
 _FORMULA: Final = tuple("=+-@\t\r＝＋－＠")
+_CSV_SPECIAL: Final = re.compile(r'[",\r\n]')
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 OutputFormat = Literal["table", "csv", "json"]
@@ -308,19 +308,26 @@ def write_json(result: Result, stream: IO[str]) -> None:
 
 def write_csv(result: Result, stream: IO[str]) -> None:
     """With a header; NULL is empty. Text a spreadsheet would take for a formula gets a quote."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([formula_safe(name) for name in result.columns])
+    stream.write(_csv_line([formula_safe(name) for name in result.columns]))
     for row in result:
-        writer.writerow([_cell(value) for value in row])
+        stream.write(_csv_line([_cell(value) for value in row]))
 
 
-def _cell(value: Any) -> Any:
+def _csv_line(cells: list[str]) -> str:
+    """csv.writer does not quote a lone carriage return when lines end in a newline."""
+    quoted = (
+        '"' + cell.replace('"', '""') + '"' if _CSV_SPECIAL.search(cell) else cell for cell in cells
+    )
+    return ",".join(quoted) + "\n"
+
+
+def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal):
-        return plain(value)
+        return str(plain(value))
     if isinstance(value, list | dict):
         return formula_safe(json.dumps(plain(value), ensure_ascii=False))
     return formula_safe(str(plain(value)))
