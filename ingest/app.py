@@ -52,6 +52,7 @@ _NOT_STORED: Final = {
     "low_space": "free disk is below HOOKLAKE_FREE_BYTES_MIN",
     "ledger_busy": "another process held the ledger for longer than 5 s",
     "ledger_sick": "the ledger cannot be written",
+    "failed": "the receiver failed; nothing was acknowledged",
     "timeout": "the ledger did not take the delivery within 8 s",
 }
 

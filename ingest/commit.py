@@ -38,6 +38,7 @@ from ingest.ledger import (
     store_deliveries,
     transaction,
 )
+from ingest.observe import log
 
 GROUP_RECORDS_MAX: Final = 512
 GROUP_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -213,6 +214,12 @@ class Committer:
         except apsw.Error as error:
             self._fail(group, error)
             return
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread
+            log("commit").error("failed", kind=type(error).__name__, records=len(group))
+            self._refuse(group, "failed")
+            return
+        finally:
+            self._release_group()
         seconds = time.perf_counter() - started
         self._tell(group, outcomes)
         self._on_commit(seconds, len(group))
@@ -228,6 +235,10 @@ class Committer:
             self._queue_bytes -= size
             self._group = group
         return group
+
+    def _release_group(self) -> None:
+        with self._lock:
+            self._group = []
 
     def _tell(self, group: list[Waiting], outcomes: list[Outcome]) -> None:
         def resolve() -> None:

@@ -35,6 +35,8 @@ from ingest.parse import Event, Malformed, Problem
 FORMAT_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 5_000
 FIELD_NAMES_MAX: Final = 1_000
+FIELD_NAMES_OF_A_DELIVERY_MAX: Final = 100
+FURTHER_FIELDS: Final = "…"
 REJECTIONS_MAX: Final = 1_000
 
 Verdict = Literal["accepted", "duplicate", "quarantined"]
@@ -334,10 +336,8 @@ def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node:
     assert isinstance(event, Event)
     event_id, reused = event.event_id, False
     verdict: Verdict = "accepted"
-    if not _insert_event(connection, delivery, event, event_id, seq, node):
-        if not _is_known(connection, event_id, event.digest):
-            event_id, reused = renamed_id(event_id, event.digest), True
-        if not reused or not _insert_event(connection, delivery, event, event_id, seq, node):
+    while not _insert_event(connection, delivery, event, event_id, seq, node):
+        if _is_known(connection, event_id, event.digest):
             verdict = "duplicate"
             connection.execute(
                 _INSERT_DUPLICATE,
@@ -352,6 +352,8 @@ def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node:
                     delivery.verified_by,
                 ),
             )
+            break
+        event_id, reused = renamed_id(event_id, event.digest), True
     return Outcome(verdict, seq, event_id, event.event_type, reused, (), event.warnings)
 
 
@@ -440,9 +442,14 @@ def record_rejection(
 
 
 def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
-    for name in event.unknown_fields:
+    names = event.unknown_fields[:FIELD_NAMES_OF_A_DELIVERY_MAX]
+    further = len(event.unknown_fields) - len(names)
+    for name in names:
         key = ("unknown", event.event_type, name[:128])
         fields[key] = fields.get(key, 0) + 1
+    if further:
+        key = ("unknown", event.event_type, FURTHER_FIELDS)
+        fields[key] = fields.get(key, 0) + further
     for warning in event.warnings:
         key = ("unreadable", event.event_type, warning.field)
         fields[key] = fields.get(key, 0) + 1
@@ -460,7 +467,7 @@ def _count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str]
                 (kind, event_type, name),
             ).fetchone()
         ):
-            stored = "…"
+            stored = FURTHER_FIELDS
         connection.execute(_COUNT_FIELD, (kind, event_type, stored, amount))
         known += 1
 
