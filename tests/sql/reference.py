@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from typing import Any
 
 Event = dict[str, Any]
@@ -298,8 +299,15 @@ class Account:
         known_end = subscription.state.known_end if subscription.state else None
         self.raw_turns.append((event, before, plan, known_end if before == plan else None))
         if plan != before:
-            self._change(subscription, State(plan, {**event, "attribution": attribution},
-                                             is_paid, self.catalogue.at(plan, now)))
+            self._change(
+                subscription,
+                State(
+                    plan,
+                    {**event, "attribution": attribution},
+                    is_paid,
+                    self.catalogue.at(plan, now),
+                ),
+            )
         subscription.raw = plan
         if is_paid:
             subscription.last_paid_plan = plan
@@ -336,9 +344,7 @@ class Account:
         elif event["event_type"] != "plan_renewed":
             return
         elif renewal_date is not None:
-            state.known_end = add_months(
-                renewal_date, state.months, first_day or renewal_date.day
-            )
+            state.known_end = add_months(renewal_date, state.months, first_day or renewal_date.day)
         elif state.known_end is not None:
             state.known_end = add_months(
                 state.known_end, state.months, first_day or state.stated_day
@@ -349,7 +355,7 @@ class Account:
 
     def _finish(self, subscription: Subscription) -> None:
         states = subscription.states
-        for state, after in zip(states, states[1:], strict=False):
+        for state, after in pairwise(states):
             state.end = after.start
         for index, state in enumerate(states):
             if not state.is_paid:
@@ -398,9 +404,7 @@ class Account:
             if plan != before or (end and known_end and end > known_end):
                 found.append(Closing(event, "recovered", "any", event["workspace_id"]))
         for subscription in self.subscriptions.values():
-            for before_state, state in zip(
-                subscription.states, subscription.states[1:], strict=False
-            ):
+            for before_state, state in pairwise(subscription.states):
                 if before_state.is_paid and not state.is_paid:
                     event = state.event
                     found.append(Closing(event, "lost", "any", event["workspace_id"]))
@@ -470,26 +474,28 @@ class Account:
             due = min(stated["due_date"], default=None)
             status = episode.closing.outcome if episode.closing else "open"
             days = (as_of - (due or episode.opened_at.date())).days if status == "open" else None
-            rows.append({
-                "account_id": self.account_id,
-                "subscription_id": episode.subscription_id,
-                "payment_id": episode.payment_id,
-                "cause": self._cause(episode),
-                "opened_at": episode.opened_at,
-                "last_notice_at": episode.notices[-1]["occurred_at"],
-                "notices": len(episode.notices),
-                "amount": stated["amount"][-1] if stated["amount"] else None,
-                "currency": (
-                    stated["currency"][-1]
-                    if stated["currency"]
-                    else self._currency_at(episode.subscription_id, episode.opened_at)
-                ),
-                "due_date": due,
-                "status": status,
-                "closed_at": episode.closing.event["occurred_at"] if episode.closing else None,
-                "days_overdue": days,
-                "ageing_bucket": None if days is None else _bucket(days),
-            })
+            rows.append(
+                {
+                    "account_id": self.account_id,
+                    "subscription_id": episode.subscription_id,
+                    "payment_id": episode.payment_id,
+                    "cause": self._cause(episode),
+                    "opened_at": episode.opened_at,
+                    "last_notice_at": episode.notices[-1]["occurred_at"],
+                    "notices": len(episode.notices),
+                    "amount": stated["amount"][-1] if stated["amount"] else None,
+                    "currency": (
+                        stated["currency"][-1]
+                        if stated["currency"]
+                        else self._currency_at(episode.subscription_id, episode.opened_at)
+                    ),
+                    "due_date": due,
+                    "status": status,
+                    "closed_at": episode.closing.event["occurred_at"] if episode.closing else None,
+                    "days_overdue": days,
+                    "ageing_bucket": None if days is None else _bucket(days),
+                }
+            )
         return rows
 
     @staticmethod
@@ -519,9 +525,7 @@ class Account:
                 steps.append((name, before, state, ever_paid))
                 ever_paid = ever_paid or state.is_paid
                 before = state
-        steps.sort(key=lambda s: (
-            _rank(s[2].event), s[2].event["attribution"] == "account", s[0]
-        ))
+        steps.sort(key=lambda s: (_rank(s[2].event), s[2].event["attribution"] == "account", s[0]))
         holdings: dict[str, dict[str, Decimal]] = {}
         ever: set[str] = set()
         rows = []
@@ -546,23 +550,25 @@ class Account:
                     ever.add(currency)
             same = was_paid and before is not None and before.currency == currency
             mrr_before = before.mrr if same and before else NOTHING
-            rows.append({
-                "account_id": self.account_id,
-                "subscription_id": name,
-                "attribution": state.event["attribution"],
-                "changed_at": state.start,
-                "from_plan_id": before.plan_id if before else None,
-                "to_plan_id": state.plan_id,
-                "change_type": _change_type(before, state, ever_paid),
-                "mrr_before": mrr_before,
-                "mrr_after": state.mrr,
-                "mrr_delta": state.mrr - mrr_before,
-                "account_mrr_before": totals[0],
-                "account_mrr_after": totals[1],
-                "mrr_movement": movement,
-                "currency": currency,
-                "cause": self._why(name, before, state) if was_paid and before else None,
-            })
+            rows.append(
+                {
+                    "account_id": self.account_id,
+                    "subscription_id": name,
+                    "attribution": state.event["attribution"],
+                    "changed_at": state.start,
+                    "from_plan_id": before.plan_id if before else None,
+                    "to_plan_id": state.plan_id,
+                    "change_type": _change_type(before, state, ever_paid),
+                    "mrr_before": mrr_before,
+                    "mrr_after": state.mrr,
+                    "mrr_delta": state.mrr - mrr_before,
+                    "account_mrr_before": totals[0],
+                    "account_mrr_after": totals[1],
+                    "mrr_movement": movement,
+                    "currency": currency,
+                    "cause": self._why(name, before, state) if was_paid and before else None,
+                }
+            )
         return rows
 
     def _why(self, name: str, before: State, state: State) -> str | None:

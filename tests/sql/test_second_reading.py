@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from warehouse.workbench import Workbench
 
 from tests.sql.random_lives import CATALOGUE, catalogue_csv, random_history
 from tests.sql.reference import Account, in_order
+from warehouse.workbench import Workbench
 
 AS_OF = datetime(2026, 5, 15, 12, tzinfo=UTC)
 ACCOUNTS = 150
 
 
+@pytest.mark.slow
 def test_tables_equal_the_second_reading_after_batches_in_any_order(tmp_path: Path) -> None:
     chance = random.Random(20260515)
     bench = Workbench(tmp_path)
@@ -75,8 +76,8 @@ def _assert_equal(
     found: Iterable[dict[str, Any]],
     histories: dict[str, list[dict[str, Any]]],
 ) -> None:
-    wanted = sorted((_comparable(row) for row in expected))
-    got = sorted((_comparable(row) for row in found))
+    wanted = sorted(_comparable(row) for row in expected)
+    got = sorted(_comparable(row) for row in found)
     if wanted == got:
         return
     missing = next((row for row in wanted if row not in got), None)
