@@ -27,6 +27,7 @@ _LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 
 
 def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Chart:
     """Stacked columns. frame: bucket (date), source, registered."""
+    frame = _names(frame, "source")
     order = (
         frame.group_by("source")
         .agg(pl.col("registered").sum())
@@ -171,7 +172,7 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.L
     frame: funnel_by_source(); at most the twelve largest sources.
     """
     shown = (
-        frame.head(12)
+        _names(frame.head(12), "source")
         .with_columns(
             (
                 pl.col(f"paid_{days}")
@@ -310,6 +311,7 @@ def movements(
 
 def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     """A table of cells, from the plan on the left to the plan above. frame: plan_flows()."""
+    frame = _names(frame, "from_plan", "to_plan")
     largest = _most(frame["changes"])
     before = _by_tier(frame, "from")
     after = _by_tier(frame, "to")
@@ -546,6 +548,17 @@ def _colour(
         sort=list(values),
         scale=alt.Scale(domain=list(values), range=[chosen[value] for value in values]),
         legend=alt.Legend(**_LEGEND, columns=_legend_columns(values)),
+    )
+
+
+def _names(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The frame with names that Vega can keep apart.
+
+    Vega looks values up in plain objects, where `__proto__` is no key of its own: one source of
+    that name would leave the reader without a chart.
+    """
+    return frame.with_columns(
+        pl.col(column).replace({"__proto__": "__proto__\u200b"}) for column in columns
     )
 
 
