@@ -315,8 +315,8 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
 def test_chunks_and_files_of_any_size_give_the_same_rows(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warehouse.backfill.CHUNK_ROWS", 7)
-    monkeypatch.setattr("warehouse.backfill.BAD_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("warehouse.backfill_staging.CHUNK_ROWS", 7)
+    monkeypatch.setattr("warehouse.backfill_staging.BAD_ROWS_AT_ONCE", 1)
     monkeypatch.setattr("warehouse.novelty.ROWS_AT_ONCE", 5)
     monkeypatch.setattr("warehouse.novelty.ROWS_OF_A_FILE", 5)
     bodies = events()

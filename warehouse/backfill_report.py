@@ -1,0 +1,110 @@
+"""What a backfill tells: its report, for a person or as JSON, and its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+OnBytes = Callable[[int], None]
+OnStage = Callable[[str], None]
+
+
+@dataclass
+class Report:
+    """What a backfill did. `quarantined`: bad rows kept now; those kept before are duplicates."""
+
+    read: int = 0
+    new: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    renamed: int = 0
+    first_occurred_at: datetime | None = None
+    last_occurred_at: datetime | None = None
+    new_by_type: dict[str, int] = field(default_factory=dict)
+    bad_rows: list[dict[str, Any]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    batch_id: str | None = None
+    is_dry_run: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON; instants as RFC 3339."""
+        return {
+            **self.__dict__,
+            "first_occurred_at": _rfc3339(self.first_occurred_at),
+            "last_occurred_at": _rfc3339(self.last_occurred_at),
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.read / self.seconds, 1) if self.seconds else None,
+        }
+
+
+def show(console: Console, report: Report) -> None:
+    if report.is_dry_run:
+        console.print("dry run: nothing was changed")
+    else:
+        console.print(f"batch {report.batch_id}")
+    for name, amount in (
+        ("read", report.read),
+        ("new", report.new),
+        ("duplicate", report.duplicate),
+        ("quarantined", report.quarantined),
+    ):
+        console.print(f"  {name:<12}{amount:>12,}")
+    for name, amount in report.new_by_type.items():
+        console.print(f"    {name:<20}{amount:>12,} new")
+    if report.first_occurred_at:
+        first, last = _rfc3339(report.first_occurred_at), _rfc3339(report.last_occurred_at)
+        console.print(f"  from {first} to {last}")
+    if report.renamed:
+        console.print(
+            f"  {report.renamed:,} came under an id already taken and got one of their own"
+        )
+    for row in report.bad_rows:
+        reasons = "; ".join(
+            f"{problem['field']} ({problem['code']}): {problem['message']}"
+            for problem in row["problems"]
+        )
+        console.print(f"  {row['file']}:{row['line']}: {reasons}")
+    if report.quarantined > len(report.bad_rows):
+        console.print(f"  … and {report.quarantined - len(report.bad_rows):,} more")
+    rate = report.read / report.seconds if report.seconds else 0
+    console.print(f"in {report.seconds:.1f} s, {rate:,.0f} rows per second")
+
+
+@contextmanager
+def progress(*, is_shown: bool) -> Iterator[tuple[OnBytes, OnStage]]:
+    """A bar on standard error where that is a terminal: bytes read, then bytes parsed."""
+    console = Console(stderr=True)
+    if not is_shown or not console.is_terminal:
+        yield (lambda _count: None), (lambda _stage: None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        counted = 0
+
+        def on_bytes(amount: int) -> None:
+            nonlocal counted
+            counted += amount
+            bar.advance(task, amount)
+
+        def on_stage(stage: str) -> None:
+            total = counted if stage == "parsing" else None
+            bar.reset(task, total=total, description=stage)
+
+        yield on_bytes, on_stage
+
+
+def _rfc3339(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
