@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
+from installation import wait_until
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -26,6 +27,7 @@ ARGUMENTS = [
 ]
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+DRAWN_SECONDS_MAX = 60
 
 
 def chromium_path() -> str | None:
@@ -85,6 +87,27 @@ class Watch:
     def assert_clean(self) -> None:
         assert self.console_errors == []
         assert self.foreign_requests == []
+
+
+UNFINISHED = """() => document.querySelectorAll(
+    '[data-testid="stStatusWidget"], [data-testid="stSkeleton"], '
+    + '[data-testid="stVegaLiteChart"]:not(:has(svg, canvas)), '
+    + '[data-testid="stMetricChart"]:not(:has(svg, canvas))'
+).length"""
+
+
+def picture(watch: Watch, *, full_page: bool = False) -> bytes:
+    """The page as PNG once it is drawn: nothing is unfinished and two looks are the same."""
+    before = b""
+
+    def stands_still() -> bytes:
+        nonlocal before
+        now = watch.page.screenshot(full_page=full_page)
+        is_same, before = now == before, now
+        return now if is_same and not watch.page.evaluate(UNFINISHED) else b""
+
+    what = f"{watch.page.url} to be drawn"
+    return wait_until(stands_still, seconds=DRAWN_SECONDS_MAX, what=what, every=0.3)
 
 
 def open_page(browser: Browser, url: str, size: dict[str, int], **context: object) -> Watch:

@@ -6,11 +6,12 @@ Nothing of a person's own data can get into them: the data directory is made her
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import tempfile
 from pathlib import Path
 
-from browser import DESKTOP, chromium, chromium_path, open_page
+from browser import DESKTOP, chromium, chromium_path, open_page, picture
 from installation import Installation, installation, wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "dashboards" / "screenshots"
@@ -37,8 +38,7 @@ def main() -> int:
             for name, address in PAGES.items():
                 watch = open_page(browser, f"{demo.dashboard_url}/{address}", DESKTOP)
                 watch.page.get_by_text("As of", exact=False).first.wait_for()
-                watch.page.wait_for_load_state("networkidle")
-                watch.page.screenshot(path=FOLDER / f"{name}.png")
+                (FOLDER / f"{name}.png").write_bytes(picture(watch))
                 watch.assert_clean()
                 sys.stdout.write(f"{FOLDER.name}/{name}.png\n")
     return 0
@@ -53,8 +53,16 @@ def is_filled(demo: Installation) -> bool:
         return False
     if not note["is_filled"]:
         return False
-    landed = sum(1 for _ in demo.data_dir.glob("lake/events/**/*.parquet"))
-    return landed > 0 and (demo.data_dir / "warehouse.duckdb").exists()
+    published = demo.query("select events from hooklake.build")
+    return published[0]["events"] == rows_in_the_ledger(demo)
+
+
+def rows_in_the_ledger(demo: Installation) -> int:
+    connection = sqlite3.connect(f"file:{demo.data_dir / 'ledger.sqlite'}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("select count(*) from inbox").fetchone()[0])
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":
