@@ -32,49 +32,16 @@ _OF_SOURCES: Final = """
     )"""
 _IN_SOURCES: Final = "and list_contains($sources, source)"
 
-# A state keeps the price of the instant it began; the first row of a plan covers all earlier
-# time; the monthly price is rounded half away from zero in whole cents.
 _PAID_PERIODS: Final = """
-    prices as (
-        select
-            plan_id,
-            currency,
-            case row_number() over (partition by plan_id order by valid_from)
-                when 1 then '-infinity'::timestamptz
-                else valid_from::timestamptz
-            end as priced_from,
-            coalesce(valid_to::timestamptz, 'infinity'::timestamptz) as priced_until,
-            case interval
-                when 'year' then (2 * cast(price * 100 as bigint) + 12) // 24
-                else cast(price * 100 as bigint)
-            end as monthly_cents
-        from plan_prices
-    ),
-
-    catalogue as (
-        select distinct plan_id from plan_prices
-    ),
-
     paid_periods as (
         select
-            periods.account_id,
-            coalesce(prices.currency, 'unknown') as currency,
-            coalesce(prices.monthly_cents, 0) as monthly_cents,
-            epoch_us(periods.valid_from) as from_us,
-            coalesce(epoch_us(periods.valid_to), 9223372036854775807) as until_us
-        from int_plan_periods as periods
-        left join prices
-            on
-                periods.plan_id = prices.plan_id
-                and periods.valid_from >= prices.priced_from
-                and periods.valid_from < prices.priced_until
-        where
-            periods.plan_id is not null
-            and coalesce(
-                prices.monthly_cents > 0,
-                periods.plan_id not in ('free', 'trial')
-            )
-            {of_sources}
+            account_id,
+            currency,
+            mrr,
+            epoch_us(valid_from) as from_us,
+            coalesce(epoch_us(valid_to), 9223372036854775807) as until_us
+        from int_plan_periods
+        where is_paid {of_sources}
     )"""
 
 
@@ -92,7 +59,7 @@ def sources(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def coverage(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """One row: accounts, first_registration (date, NULL without one), unpriced plans."""
+    """One row: accounts, first_registration (date, NULL without one)."""
     return _frame(
         connection,
         """
@@ -110,10 +77,7 @@ def unpriced_plans(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
         """
         select plan_id, count(distinct account_id) as accounts
         from int_plan_periods
-        where
-            valid_to is null
-            and plan_id not in ('free', 'trial')
-            and plan_id not in (select plan_id from plan_prices)
+        where is_unpriced and valid_to is null
         group by plan_id
         order by accounts desc, plan_id
         limit 20
@@ -249,9 +213,9 @@ def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
         with {_paid_periods(filters)},
 
         changes as (
-            select currency, from_us as at_us, monthly_cents as cents from paid_periods
+            select currency, from_us as at_us, mrr as change from paid_periods
             union all
-            select currency, until_us, -monthly_cents
+            select currency, until_us, -mrr
             from paid_periods
             where until_us < epoch_us($ends_before::timestamptz)
         )
@@ -261,7 +225,7 @@ def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
                 greatest(at_us, epoch_us($starts_at::timestamptz) - 1) // 86400000000
             )::integer as day,
             currency,
-            sum(cents)::double / 100 as delta
+            sum(change)::double as delta
         from changes
         where at_us < epoch_us($ends_before::timestamptz)
         group by all
@@ -634,7 +598,7 @@ def overdue_ageing(connection: duckdb.DuckDBPyConnection, filters: Filters) -> p
             connection,
             """
             select
-                ageing_bucket,
+                bucket as ageing_bucket,
                 cause,
                 currency,
                 sum(episodes)::bigint as episodes,

@@ -128,30 +128,25 @@ def test_mrr_balances_with_the_movements_to_the_cent(full: duckdb.DuckDBPyConnec
         assert round(level.now - level.before, 2) == round(won, 2)
 
 
-def test_mrr_of_accounts_with_one_currency_is_that_of_dim_accounts(
+def test_mrr_today_is_the_monthly_price_of_every_open_paid_plan(
     full: duckdb.DuckDBPyConnection,
 ) -> None:
-    """dim_accounts keeps one currency an account, so only the all-EUR and all-USD ones compare."""
     filters = of("90d")
-    both = one(
-        full,
+    deltas = queries.mrr_deltas(full, filters)
+    expected = full.execute(
         """
-        select coalesce(sum(mrr), 0) from dim_accounts where account_id in (
-            select account_id
-            from int_plan_periods inner join plan_prices using (plan_id)
-            where int_plan_periods.valid_to is null and price > 0
-            group by account_id having count(distinct currency) > 1
-        )
-        """,
-    )
-    total = sum(
-        figures.balance(
-            queries.mrr_deltas(full, filters).filter(pl.col("currency") == currency), filters
-        ).now
-        for currency in ("USD", "EUR")
-    )
-    singles = float(one(full, "select sum(mrr) from dim_accounts")) - float(both)
-    assert total >= singles > 0
+        select
+            plan_prices.currency,
+            sum(round(if("interval" = 'year', price / 12.0, price), 2))::double
+        from int_plan_periods inner join plan_prices using (plan_id)
+        where int_plan_periods.valid_to is null and price > 0
+        group by 1
+        """
+    ).fetchall()
+    assert len(expected) == 2
+    for currency, amount in expected:
+        level = figures.balance(deltas.filter(pl.col("currency") == currency), filters)
+        assert round(level.now, 2) == round(amount, 2)
 
 
 def test_open_overdue_is_the_ageing_mart(full: duckdb.DuckDBPyConnection) -> None:
@@ -247,17 +242,15 @@ def test_every_question_has_its_columns_without_a_row(
     assert nothing.columns == question(full, of("90d"), *arguments).columns
 
 
-def test_a_yearly_price_is_a_twelfth_rounded_half_up_in_cents(tmp_path: Path) -> None:
-    """790.00 a year: 79000 cents / 12 = 6583.33 -> 65.83. 100.50: 10050 / 12 = 837.5 -> 8.38."""
+def test_an_unpriced_plan_is_paid_adds_nothing_and_is_named(tmp_path: Path) -> None:
+    """79 + 0; two accounts pay, of which one an unknown plan; the free one does not."""
     build_warehouse(tmp_path, accounts=0)
     with duckdb.connect(str(tmp_path / "warehouse-1.duckdb")) as writer:
-        writer.execute("update plan_prices set price = 100.50 where plan_id = 'business_yearly'")
         writer.execute(
             "insert into int_plan_periods values "
-            "('a', 's', 'business_yearly', '2026-01-01 00:00Z', null), "
-            "('b', 't', 'business', '2026-01-01 00:00Z', null), "
-            "('c', 'u', 'mystery', '2026-01-01 00:00Z', null), "
-            "('d', 'v', 'free', '2026-01-01 00:00Z', null)"
+            "('b', 't', 'business', '2026-01-01 00:00Z', null, true, false, 79, 'USD'), "
+            "('c', 'u', 'mystery', '2026-01-01 00:00Z', null, true, true, 0, 'unknown'), "
+            "('d', 'v', 'free', '2026-01-01 00:00Z', null, false, false, 0, 'USD')"
         )
     version = published(DataDir(tmp_path))
     assert version is not None
@@ -266,29 +259,32 @@ def test_a_yearly_price_is_a_twelfth_rounded_half_up_in_cents(tmp_path: Path) ->
         mrr = queries.mrr_deltas(connection, filters)
         paying = queries.paying_deltas(connection, filters)
         unpriced = queries.unpriced_plans(connection)
-    amounts = dict(mrr.select("currency", "delta").rows())
-    assert amounts == {"USD": 8.38 + 79.0, "unknown": 0.0}
-    assert figures.balance(paying, filters).now == 3  # the unpriced plan is paid, free is not
+    assert dict(mrr.select("currency", "delta").rows()) == {"USD": 79.0, "unknown": 0.0}
+    assert figures.balance(paying, filters).now == 2
     assert unpriced.rows() == [("mystery", 1)]
 
 
-def test_a_price_change_holds_for_states_that_begin_after_it(tmp_path: Path) -> None:
-    """30 until July, 40 from then on; whoever began before keeps 30: 30 + 40 = 70."""
+def test_an_account_with_two_paid_workspaces_begins_and_ceases_to_pay_once(
+    tmp_path: Path,
+) -> None:
+    """1 Nov to 5 Nov, 3 Nov to 9 Nov, and again from 12 Nov: pays 1-8 and from 12 on."""
     build_warehouse(tmp_path, accounts=0)
     with duckdb.connect(str(tmp_path / "warehouse-1.duckdb")) as writer:
-        writer.execute("delete from plan_prices")
-        writer.execute(
-            "insert into plan_prices values "
-            "('p', 'P', 1, 'USD', 'month', 30, 1, '2026-01-01', '2026-07-01'), "
-            "('p', 'P', 1, 'USD', 'month', 40, 1, '2026-07-01', null)"
-        )
-        writer.execute(
-            "insert into int_plan_periods values "
-            "('a', 's', 'p', '2025-02-01 00:00Z', null), "
-            "('b', 't', 'p', '2026-07-01 00:00Z', null)"
-        )
+        for begins, ends in ((1, 5), (3, 9), (12, None)):
+            writer.execute(
+                "insert into int_plan_periods values ('a', $s, 'business', $begins, $ends, "
+                "true, false, 79, 'USD')",
+                {
+                    "s": f"s{begins}",
+                    "begins": f"2026-11-{begins:02} 12:00Z",
+                    "ends": f"2026-11-{ends:02} 12:00Z" if ends else None,
+                },
+            )
     version = published(DataDir(tmp_path))
     assert version is not None
+    filters = Filters(date(2026, 11, 1), date(2026, 11, 14))
     with connect(version) as connection:
-        deltas = queries.mrr_deltas(connection, of("90d"))
-    assert deltas["delta"].sum() == 70.0
+        course = figures.balance(queries.paying_deltas(connection, filters), filters).course
+        mrr = figures.balance(queries.mrr_deltas(connection, filters), filters).course
+    assert course == (0, *[1] * 8, *[0] * 3, *[1] * 3)
+    assert mrr == (0, 79, 79, 158, 158, 79, 79, 79, 79, 0, 0, 0, 79, 79, 79)

@@ -65,7 +65,8 @@ create table plan_prices (
 );
 create table int_plan_periods (
     account_id varchar, subscription_id varchar, plan_id varchar,
-    valid_from timestamptz, valid_to timestamptz
+    valid_from timestamptz, valid_to timestamptz, is_paid boolean, is_unpriced boolean,
+    mrr decimal(18, 2), currency varchar
 );
 create table fct_registration_funnel (
     account_id varchar, registered_at timestamptz, source varchar, workspace_at timestamptz,
@@ -107,7 +108,7 @@ from fct_registration_funnel
 group by all;
 create table mart_overdue_ageing as
 select
-    ageing_bucket, cause, currency, count(*) as episodes,
+    ageing_bucket as bucket, cause, currency, count(*) as episodes,
     sum(amount)::decimal(18, 2) as amount
 from fct_overdue_episodes
 where status = 'open'
@@ -356,9 +357,11 @@ def _write_changes(rows: Rows, account: str, subscriptions: list[Subscription]) 
         for position, (begins, plan, cause) in enumerate(states):
             ends = states[position + 1][0] if position + 1 < len(states) else None
             if plan is not None:
+                price, currency = monthly(plan)
                 rows.add(
-                    "int_plan_periods", account, subscription.subscription_id, plan, begins, ends
-                )
+                    "int_plan_periods", account, subscription.subscription_id, plan, begins, ends,
+                    price > 0, False, price, currency,
+                )  # fmt: skip
             moves.append((begins, subscription, plan, cause))
     current: dict[str, str | None] = {}
     paid_before: set[str] = set()
