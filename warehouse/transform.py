@@ -141,8 +141,6 @@ class Transformer:
         with self._one_at_a_time:
             _forget_compilation(manifest)
             answer = self._invoke(manifest, [command, *self._options(given), *chosen])
-        if isinstance(answer.exception, KeyboardInterrupt):
-            raise answer.exception
         if answer.exception is not None:
             raise TransformError(f"running the models: {answer.exception}")
         results = list(answer.result.results)
@@ -171,9 +169,12 @@ class Transformer:
             *("--no-write-json", "--no-populate-cache", "--no-print", "--quiet"),
         ]
         try:
-            return dbtRunner(manifest=manifest).invoke([*quiet, *arguments])
+            answer = dbtRunner(manifest=manifest).invoke([*quiet, *arguments])
         finally:
             _close_connections()
+        if isinstance(answer.exception, KeyboardInterrupt):
+            raise answer.exception
+        return answer
 
 
 _FAILED: Final = frozenset({"error", "fail", "runtime error"})

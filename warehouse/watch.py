@@ -25,6 +25,14 @@ RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Pauses after the first, second, ... failure in a row."""
 
 
+class StoppedError(KeyboardInterrupt):
+    """A signal gave up the build under way.
+
+    dbt cancels its queries on a KeyboardInterrupt. Not that class itself: when one passes through
+    exec() of a string, as dbt's imports do, CPython ends the process by SIGINT though it is caught.
+    """
+
+
 class Changes:
     """Whether there is anything new to refresh for, at the price of one pragma while there is not.
 
@@ -97,14 +105,14 @@ class Watcher:
         self._stop.set()
         if self._is_building and signum:
             self._is_building = False
-            raise KeyboardInterrupt
+            raise StoppedError
 
     def run(self) -> None:
         """Refresh at once and then on every change; returns after `stop`."""
         changes = Changes(self._data)
         try:
             self._loop(changes)
-        except KeyboardInterrupt:
+        except StoppedError:
             self._stop.set()
         finally:
             changes.close()
