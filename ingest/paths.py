@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest.errors import StorageError
+
 
 @dataclass(frozen=True)
 class DataDir:
@@ -67,10 +69,19 @@ class DataDir:
         return self.root / "refresh.json"
 
     def ensure(self) -> DataDir:
-        """Create the directory (0700) and close an existing one to everybody else."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.root.stat().st_mode & 0o077:
-            self.root.chmod(0o700)
+        """Create the directory (0700) and close an existing one to everybody else.
+
+        Raises: StorageError.
+        """
+        try:
+            ensure_directory_durably(self.root, below=Path(self.root.anchor))
+            if self.root.stat().st_mode & 0o077:
+                self.root.chmod(0o700)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make the data directory {self.root}: {error.strerror}; "
+                "choose another with --data-dir or HOOKLAKE_DATA_DIR"
+            ) from error
         return self
 
 

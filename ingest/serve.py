@@ -31,7 +31,7 @@ from ingest.http_protocol import (
     KEEP_ALIVE_SECONDS,
     BoundedProtocol,
 )
-from ingest.ledger import open_read_only
+from ingest.ledger import open_ledger, open_read_only
 from ingest.observe import Metrics, configure_logging, log
 from ingest.paths import keep_files_private
 from ingest.settings import (
@@ -118,7 +118,12 @@ class Lander:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+        """Start it deaf to SIGINT and SIGTERM from its first instruction: Ctrl-C reaches it too."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -170,6 +175,7 @@ def run(settings: Settings) -> int:
     settings.paths.ensure()
     credentials = ensure_credentials(settings)
     settings = credentials.settings
+    open_ledger(settings.paths.ledger).close()
     listener = _bind(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     _introduce(settings, credentials.made)
