@@ -240,10 +240,10 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     dotenv = Path(".env")
     try:
         _check_text(dotenv)
-        root = given.get("data_dir") or _DataDirOnly(_env_file=dotenv).data_dir  # type: ignore[call-arg]
+        root = given.get("data_dir") or _DataDirOnly(_env_file=dotenv).data_dir
         files = (DataDir(Path(root)).secrets, dotenv)  # the later one wins
         _check_text(files[0])
-        return Settings(_env_file=files, **given)  # type: ignore[call-arg]
+        return Settings(_env_file=files, **given)
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
 

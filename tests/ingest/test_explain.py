@@ -142,5 +142,5 @@ def test_the_command_exits_0_only_if_the_request_is_believed(
         pasted = tmp_path / "request"
         pasted.write_text(f"POST /webhooks/uchat/{token} HTTP/1.1\n\n{{}}")
         asked = {"body_file": None, "record": None, "now": None}
-        assert run(settings, source=pasted, as_json=True, **asked) == code  # type: ignore[arg-type]
+        assert run(settings, source=pasted, as_json=True, **asked) == code
         assert json.loads(capsys.readouterr().out)["verified"] is (code == 0)

@@ -1,0 +1,344 @@
+"""`hooklake doctor`: is everything that was acknowledged still there, once, and readable?
+
+Each check yields findings; a failure says what is wrong, where, and what to do. Nothing is changed.
+The exit code is for cron: 0 all well (warnings allowed), 1 something is lost, broken or stuck.
+
+Source: quality.md, "Durability rules" 7.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from ingest.catalogue import LakeFile, live_files
+from ingest.errors import LedgerError
+from ingest.lake import file_sha256
+from ingest.landing import pending_since
+from ingest.ledger import open_read_only, read_counters, single_integer
+from ingest.paths import DataDir
+from ingest.settings import Settings
+
+LANDING_LAG_SECONDS_MAX: Final = 60.0
+EXAMPLES_MAX: Final = 5
+
+Level = Literal["ok", "warning", "failure"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `next_step` is empty where nothing is to do."""
+
+    check: str
+    level: Level
+    message: str
+    next_step: str = ""
+
+
+def examine(
+    settings: Settings, on_progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> list[Finding]:
+    """Every check's findings. on_progress: files checksummed so far, and of how many."""
+    paths = settings.paths
+    if not paths.root.is_dir():
+        step = "start `hooklake serve` once, or name the right directory with --data-dir"
+        return [Finding("data directory", "failure", f"{paths.root} does not exist", step)]
+    findings = [*_permissions(paths), *_free_space(settings)]
+    if not paths.ledger.exists():
+        findings.append(
+            Finding("ledger", "warning", "nothing was ever received here", "start `hooklake serve`")
+        )
+        return findings
+    try:
+        with open_read_only(paths.ledger) as connection:
+            findings += _integrity(connection)
+            findings += _accounting(connection)
+            findings += _landing(connection)
+            planned = _planned(connection)
+        files = live_files(paths.ledger)
+    except LedgerError as error:
+        step = "restore it from a backup; do not delete its -wal file"
+        findings.append(Finding("ledger", "failure", str(error), step))
+        return findings
+    findings += _lake_files(paths, files, on_progress)
+    findings += _orphans(paths, files, planned)
+    findings += _refresh(paths)
+    return findings
+
+
+def run(settings: Settings, *, as_json: bool) -> int:
+    """Print the findings; 0 without a failure, else 1."""
+    console = Console(highlight=False, soft_wrap=True)
+    with Progress(
+        transient=True, console=console, disable=as_json or not console.is_terminal
+    ) as bar:
+        task = bar.add_task("checking lake files", total=None)
+        findings = examine(
+            settings, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    has_failed = any(finding.level == "failure" for finding in findings)
+    sizes = _sizes(settings.paths)
+    if as_json:
+        answer = {
+            "ok": not has_failed,
+            "findings": [asdict(finding) for finding in findings],
+            "bytes": sizes,
+        }
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+        return int(has_failed)
+    marks = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failure": ("FAIL", "red")}
+    for finding in findings:
+        mark, style = marks[finding.level]
+        console.print(Text(f"{mark:<5}", style=style), Text(f"{finding.check}: {finding.message}"))
+        if finding.next_step:
+            console.print(Text(f"      {finding.next_step}", style="dim"))
+    console.print(
+        Text("size  " + ", ".join(f"{name} {_megabytes(size)}" for name, size in sizes.items()))
+    )
+    return int(has_failed)
+
+
+def _permissions(paths: DataDir) -> Iterator[Finding]:
+    open_to_others = [
+        path
+        for path in (paths.root, paths.ledger, paths.secrets, paths.state, paths.serve)
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if open_to_others:
+        names = ", ".join(path.name for path in open_to_others)
+        yield Finding(
+            "permissions",
+            "failure",
+            f"others may read {names}",
+            f"chmod -R go-rwx {paths.root}",
+        )
+    else:
+        yield Finding("permissions", "ok", "only the owner can read the data directory")
+
+
+def _free_space(settings: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.data_dir).free
+    if free < settings.free_bytes_min:
+        yield Finding(
+            "free space",
+            "failure",
+            f"{_megabytes(free)} free, deliveries are refused below "
+            f"{_megabytes(settings.free_bytes_min)}",
+            "make room; the receiver resumes by itself",
+        )
+    else:
+        yield Finding("free space", "ok", f"{_megabytes(free)} free")
+
+
+def _integrity(connection: apsw.Connection) -> Iterator[Finding]:
+    (answer,) = next(connection.execute("pragma quick_check"))
+    if answer == "ok":
+        yield Finding("ledger", "ok", "SQLite finds no damage")
+    else:
+        yield Finding(
+            "ledger",
+            "failure",
+            f"SQLite finds damage: {answer}",
+            "stop the receiver, copy ledger.sqlite*, and restore from a backup",
+        )
+
+
+def _accounting(connection: apsw.Connection) -> Iterator[Finding]:
+    with _snapshot(connection):
+        counted = read_counters(connection)
+        quarantined = single_integer(
+            connection, "select count(*) from quarantine where status = 'open'"
+        )
+        in_lake = single_integer(
+            connection, "select coalesce(sum(rows), 0) from files where status = 'live'"
+        )
+        waiting = single_integer(
+            connection,
+            "select count(*) from inbox where seq > (select coalesce(max(last_seq), 0)"
+            " from landings where status = 'landed')",
+        )
+    kept = sum(counted[name] for name in ("events", "duplicates", "quarantined", "erased"))
+    sums = (
+        f"{counted['deliveries']} deliveries = {counted['events']} events + "
+        f"{counted['duplicates']} duplicates + {counted['quarantined']} quarantined + "
+        f"{counted['erased']} erased"
+    )
+    if kept != counted["deliveries"]:
+        yield _lost("row accounting", f"{sums} does not add up (that makes {kept})")
+    elif quarantined != counted["quarantined"]:
+        yield _lost(
+            "row accounting",
+            f"{counted['quarantined']} quarantined were counted, {quarantined} are there",
+        )
+    elif in_lake + waiting != counted["events"]:
+        yield _lost(
+            "row accounting",
+            f"{counted['events']} events were counted; {in_lake} are in the lake and {waiting} "
+            "wait to be landed",
+        )
+    else:
+        yield Finding("row accounting", "ok", sums)
+
+
+def _lost(check: str, message: str) -> Finding:
+    return Finding(
+        check,
+        "failure",
+        message,
+        "keep the data directory as it is, and compare with a backup",
+    )
+
+
+def _landing(connection: apsw.Connection) -> Iterator[Finding]:
+    since = pending_since(connection)
+    lag = 0.0 if since is None else time.time() - since / 1_000_000
+    if lag > LANDING_LAG_SECONDS_MAX:
+        yield Finding(
+            "landing",
+            "warning",
+            f"the oldest event that is not in the lake yet waits for {lag:.0f} s",
+            "start `hooklake serve`, or run `hooklake refresh`: both land what waits",
+        )
+    else:
+        yield Finding("landing", "ok", "nothing waits" if since is None else f"{lag:.1f} s behind")
+
+
+def _planned(connection: apsw.Connection) -> set[str]:
+    """`<first>-<last>` of ranges being written right now, or left by a crash and redone later."""
+    rows = connection.execute(
+        "select first_seq, last_seq from landings where status = 'planned'"
+        " union all select first_seq, last_seq from batches where status = 'planned'"
+    )
+    return {f"{first}-{last}" for first, last in rows}
+
+
+def _lake_files(
+    paths: DataDir, files: list[LakeFile], on_progress: Callable[[int, int], None]
+) -> Iterator[Finding]:
+    broken = []
+    for done, file in enumerate(files):
+        on_progress(done, len(files))
+        path = paths.lake / file.path
+        try:
+            if path.stat().st_size != file.bytes:
+                broken.append(f"{file.path} has another size than the {file.bytes} bytes written")
+            elif file_sha256(path) != file.sha256:
+                broken.append(f"{file.path} has changed since it was written")
+        except OSError as error:
+            broken.append(f"{file.path}: {error.strerror}")
+    on_progress(len(files), len(files))
+    if not broken:
+        yield Finding("lake files", "ok", f"{len(files)} files, every checksum right")
+    for text in broken:
+        yield Finding(
+            "lake files",
+            "failure",
+            text,
+            "restore this file from a backup; what the ledger still holds can be landed again",
+        )
+
+
+def _orphans(paths: DataDir, files: list[LakeFile], planned: set[str]) -> Iterator[Finding]:
+    known = {file.path for file in files}
+    strangers = [
+        path
+        for path in sorted(paths.lake.rglob("*"))
+        if path.is_file() and path.relative_to(paths.lake).as_posix() not in known
+    ]
+    unfinished = [path for path in strangers if _range_of(path) in planned]
+    orphans = [path for path in strangers if _range_of(path) not in planned]
+    if unfinished:
+        yield Finding(
+            "orphans",
+            "ok",
+            f"{len(unfinished)} files belong to a landing that is under way or will be redone",
+        )
+    if orphans:
+        shown = ", ".join(
+            path.relative_to(paths.lake).as_posix() for path in orphans[:EXAMPLES_MAX]
+        )
+        yield Finding(
+            "orphans",
+            "failure",
+            f"{len(orphans)} files in the lake are not in the ledger: {shown}"
+            + (" …" if len(orphans) > EXAMPLES_MAX else ""),
+            "a plain glob would count them: move them out of the lake",
+        )
+    else:
+        yield Finding("orphans", "ok", "the lake holds nothing the ledger does not know")
+
+
+def _range_of(path: Path) -> str:
+    return "-".join(path.stem.split("-")[-2:])
+
+
+def _refresh(paths: DataDir) -> Iterator[Finding]:
+    try:
+        status = json.loads(paths.refresh_status.read_text("utf-8"))
+        attempted = datetime.fromisoformat(status["attempted_at"])
+    except FileNotFoundError:
+        yield Finding("refresh", "warning", "there was none yet", "run `hooklake refresh`")
+        return
+    except (ValueError, KeyError, OSError) as error:
+        yield Finding(
+            "refresh", "failure", f"{paths.refresh_status} is unreadable ({error})", "refresh again"
+        )
+        return
+    age = (datetime.now(UTC) - attempted).total_seconds()
+    if not status.get("ok"):
+        yield Finding(
+            "refresh",
+            "failure",
+            f"the last one failed {age:.0f} s ago in {status.get('stage')}: {status.get('error')}",
+            "the last good version stays published; mend the cause and refresh again",
+        )
+    elif not paths.warehouse.exists():
+        yield Finding(
+            "refresh",
+            "failure",
+            f"{paths.warehouse} leads nowhere",
+            "run `hooklake refresh --full`",
+        )
+    else:
+        yield Finding("refresh", "ok", f"version {status.get('version')}, {age:.0f} s ago")
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """One consistent view for several reads, beside a receiver that goes on writing."""
+    connection.execute("begin")
+    try:
+        yield
+    finally:
+        connection.execute("commit")
+
+
+def _sizes(paths: DataDir) -> dict[str, int]:
+    """Bytes of the data directory's parts."""
+    parts: dict[str, Iterator[Path]] = {
+        "ledger": paths.root.glob("ledger.sqlite*"),
+        "lake": paths.lake.rglob("*.parquet"),
+        "warehouse": paths.root.glob("*.duckdb*"),
+    }
+    sizes = {}
+    for name, found in parts.items():
+        sizes[name] = sum(path.stat().st_size for path in found if not path.is_symlink())
+    return sizes
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"
