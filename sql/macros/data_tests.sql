@@ -5,7 +5,7 @@ in scope only. The others passed before and have not changed, which keeps the te
     {% if execute and is_touched() %}
         {% do return(
             '(select * from ' ~ relation ~ ' where account_id in'
-            ~ ' (select account_id from delta.main.touched_accounts))'
+            ~ ' (select account_id from delta.main.touched_accounts)) as rows_in_scope'
         ) %}
     {% endif %}
     {% do return(relation) %}

@@ -1,4 +1,5 @@
--- One row per account; an account that pays has a plan and a currency, another has neither.
+-- One row per account; an account that pays has a plan and a currency, another has
+-- neither.
 with
 
 accounts as (
@@ -6,7 +7,7 @@ accounts as (
     select
         *,
         count(*) over (partition by account_id) as rows_of_account,
-    from {{ rows_in_scope('int_accounts') }} as int_accounts
+    from {{ rows_in_scope('int_accounts') }}
 
 )
 

@@ -1,5 +1,6 @@
 {{ config(severity='warn') }}
--- A paid plan without a price counts nothing: add it to plan_prices.csv. One row per plan.
+-- A paid plan without a price counts nothing: add it to plan_prices.csv. One row per
+-- plan.
 select
     plan_id,
     count(*) as periods,

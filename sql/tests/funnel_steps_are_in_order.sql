@@ -6,7 +6,7 @@ funnel as (
     select
         *,
         count(*) over (partition by account_id) as rows_of_account,
-    from {{ rows_in_scope('fct_registration_funnel') }} as fct_registration_funnel
+    from {{ rows_in_scope('fct_registration_funnel') }}
 
 )
 

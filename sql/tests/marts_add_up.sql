@@ -38,9 +38,9 @@ cohorts as (
                         or paid > workspace
                         or renewed > paid
                         {%- for window_days in [14, 30, 90] %}
-                        or matured_{{ window_days }} > registered
-                        or paid_{{ window_days }} > matured_{{ window_days }}
-                        or paid_{{ window_days }} > paid
+                            or matured_{{ window_days }} > registered
+                            or paid_{{ window_days }} > matured_{{ window_days }}
+                            or paid_{{ window_days }} > paid
                         {%- endfor %}
                         then 1
                     else 0

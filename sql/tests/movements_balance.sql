@@ -1,5 +1,5 @@
--- To the cent, per account and currency: every movement starts where the one before ended,
--- and the last one ends at what the open periods are worth.
+-- To the cent, per account and currency: every movement starts where the one before
+-- ended, and the last one ends at what the open periods are worth.
 with
 
 movements as (
@@ -15,7 +15,7 @@ movements as (
             ),
             0
         ) as expected_before,
-    from {{ rows_in_scope('int_mrr_movements') }} as int_mrr_movements
+    from {{ rows_in_scope('int_mrr_movements') }}
 
 ),
 
@@ -25,7 +25,7 @@ running as (
         account_id,
         currency,
         sum(mrr) as mrr,
-    from {{ rows_in_scope('int_plan_periods') }} as int_plan_periods
+    from {{ rows_in_scope('int_plan_periods') }}
     where is_paid and valid_to is null
     group by account_id, currency
 

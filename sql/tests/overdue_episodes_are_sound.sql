@@ -6,13 +6,13 @@ episodes as (
     select
         *,
         count(*) over (partition by episode_id) as rows_of_episode,
-    from {{ rows_in_scope('int_overdue_episodes') }} as int_overdue_episodes
+    from {{ rows_in_scope('int_overdue_episodes') }}
 
 ),
 
 accounts as (
 
-    select account_id from {{ rows_in_scope('int_accounts') }} as int_accounts
+    select account_id from {{ rows_in_scope('int_accounts') }}
 
 )
 

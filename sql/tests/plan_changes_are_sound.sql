@@ -6,13 +6,13 @@ plan_changes as (
     select
         *,
         count(*) over (partition by change_id) as rows_of_change,
-    from {{ rows_in_scope('fct_plan_changes') }} as fct_plan_changes
+    from {{ rows_in_scope('fct_plan_changes') }}
 
 ),
 
 accounts as (
 
-    select account_id from {{ rows_in_scope('int_accounts') }} as int_accounts
+    select account_id from {{ rows_in_scope('int_accounts') }}
 
 )
 

@@ -1,5 +1,5 @@
--- Periods of a subscription are half-open, not empty, one after the other; only the last is
--- open. Fails for each row that is not so.
+-- Periods of a subscription are half-open, not empty, one after the other; only the
+-- last is open. Fails for each row that is not so.
 with
 
 periods as (
@@ -9,7 +9,7 @@ periods as (
         lead(valid_from) over (
             partition by account_id, subscription_id order by valid_from, event_number
         ) as next_valid_from,
-    from {{ rows_in_scope('int_plan_periods') }} as int_plan_periods
+    from {{ rows_in_scope('int_plan_periods') }}
 
 )
 

@@ -66,7 +66,7 @@ paying as (
     where valid_to is null
     qualify row_number() over (
         partition by account_id
-        order by mrr desc, event_number desc, subscription_id
+        order by mrr desc, event_number desc, subscription_id asc
     ) = 1
 
 ),

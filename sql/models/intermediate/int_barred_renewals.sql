@@ -1,8 +1,8 @@
 {{ config(database='delta', schema='main') }}
--- One row per account-level renewal that opens nothing: a workspace of the account was paid
--- at the time and the account-level subscription was not.
--- Such accounts are few (they mix events with and without a workspace), so all of this is
--- computed for them alone.
+-- One row per account-level renewal that opens nothing: a workspace of the account was
+-- paid at the time and the account-level subscription was not. Such accounts are few
+-- (they mix events with and without a workspace), so all of this is computed for them
+-- alone.
 with
 
 plan_changed as (
@@ -68,6 +68,16 @@ stated as (
 
 ),
 
+-- Grain: account.
+mixed_accounts as (
+
+    select account_id
+    from stated
+    group by account_id
+    having min(subscription_id) <> max(subscription_id)
+
+),
+
 -- Grain: subscription of an account that has both kinds.
 subscriptions as (
 
@@ -76,13 +86,7 @@ subscriptions as (
         stated.subscription_id,
         stated.is_account_level,
     from stated
-    inner join (
-        select account_id
-        from stated
-        group by account_id
-        having min(subscription_id) <> max(subscription_id)
-    ) as mixed_accounts
-        on stated.account_id = mixed_accounts.account_id
+    inner join mixed_accounts on stated.account_id = mixed_accounts.account_id
 
 ),
 
@@ -184,7 +188,7 @@ edges as (
             not is_paid
             and lead(plan_id) over subscription_order = plan_id_before
             and lead(occurred_us) over subscription_order - occurred_us
-            < {{ hours_us(var('restore_grace_hours')) }},
+            < {{ var('restore_grace_hours') }} * {{ hours_us(1) }},
             false
         ) as is_healed,
     from workspace_turns_and_before
@@ -237,8 +241,8 @@ paid_workspaces as (
 
 ),
 
--- Then the account-level subscription: a renewal to something paid beside a paid workspace
--- is not admitted unless the subscription is paid already.
+-- Then the account-level subscription: a renewal to something paid beside a paid
+-- workspace is not admitted unless the subscription is paid already.
 account_turns as (
 
     select
@@ -258,8 +262,8 @@ account_turns as (
 
 ),
 
--- Whether each of the others leaves it paid; one without a plan does when any plan before
--- it was paid.
+-- Whether each of the others leaves it paid; one without a plan does when any plan
+-- before it was paid.
 with_outcome as (
 
     select

@@ -1,7 +1,8 @@
 {{ config(database='delta', schema='main') }}
--- One row per plan event within a paid state, with the state's known end before and after
--- the event. The end is what the latest plan_changed states; a renewal moves it on.
--- auto_renew: last stated in the state by then. The state's last row has no next event.
+-- One row per plan event within a paid state, with the state's known end before and
+-- after the event. The end is what the latest plan_changed states; a renewal moves it
+-- on. auto_renew: last stated in the state by then. The state's last row has no next
+-- event.
 with
 
 plan_events as (
@@ -51,7 +52,8 @@ in_states as (
 
 ),
 
--- A healed gap never happened, so what it said of another plan says nothing of this one.
+-- A healed gap never happened, so what it said of another plan says nothing of this
+-- one.
 in_paid_states as (
 
     select
@@ -130,8 +132,8 @@ stated_ends as (
 
 ),
 
--- A renewal that states no day adds an interval to the end known so far: counted in months
--- from the last stated end (the anchor), so that a 31st survives February.
+-- A renewal that states no day adds an interval to the end known so far: counted in
+-- months from the last stated end (the anchor), so that a 31st survives February.
 anchored as (
 
     select

@@ -1,5 +1,6 @@
--- One row per change of state and currency that it touches. A change from one currency to
--- another touches two: it leaves the old one (is_departure) and arrives in the new one.
+-- One row per change of state and currency that it touches. A change from one currency
+-- to another touches two: it leaves the old one (is_departure) and arrives in the new
+-- one.
 with
 
 states as (

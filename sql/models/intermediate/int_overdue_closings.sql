@@ -1,6 +1,6 @@
 {{ config(database='delta', schema='main') }}
--- One row per event that can close overdue episodes: what recovered or lost a payment, the
--- workspace it names, and whether it speaks for the account as a whole.
+-- One row per event that can close overdue episodes: what recovered or lost a payment,
+-- the workspace it names, and whether it speaks for the account as a whole.
 with
 
 events as (
@@ -68,7 +68,8 @@ renewals as (
 
 ),
 
--- A change to a paid plan that changes the plan (healed later or not) or pays for longer.
+-- A change to a paid plan that changes the plan (healed later or not) or pays for
+-- longer.
 payments as (
 
     select
@@ -153,7 +154,8 @@ select
     workspace_id,
     -- a renewal to a free plan is still a renewal: 'recovered' before 'lost'
     max(outcome) as outcome,
-    -- 'any' closes what names no workspace too; 'last' ends the account's last workspace
+    -- 'any' closes what names no workspace too; 'last' ends the account's last
+    -- workspace
     min(reach) as reach,
 from closings
 group by account_id, event_number, occurred_us, workspace_id

@@ -145,10 +145,7 @@ of_payments as (
             partition by notices.account_id, notices.episode_subscription_id
             order by notices.event_number
         ) as notice_number,
-        count(*) over (
-            partition by notices.account_id, notices.episode_subscription_id
-        )
-        > count(notices.payment_id) over (
+        max(notices.payment_id is null) over (
             partition by notices.account_id, notices.episode_subscription_id
         ) as is_walked,
     from closed as notices
@@ -159,10 +156,10 @@ of_payments as (
 
 ),
 
--- The notices of a subscription one after the other: one without a payment joins the episode
--- that is still open and was last noticed at most seven days ago, or opens its own. A
--- payment's episode is of the subscription of its first notice. A subscription has one such
--- notice a day at most, and those without any are not walked.
+-- The notices of a subscription one after the other: one without a payment joins the
+-- episode that is still open and was last noticed at most seven days ago, or opens its
+-- own. A payment's episode is of the subscription of its first notice. A subscription
+-- has one such notice a day at most, and those without any are not walked.
 walked as (
 
     select

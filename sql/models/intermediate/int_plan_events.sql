@@ -1,8 +1,8 @@
 {{ config(database='delta', schema='main') }}
--- One row per event that states, proves or ends the plan of a subscription, with the plan
--- it leads to (NULL = none) and the one before it, restore gaps not yet healed.
--- Left out: renewals of a plan nobody knows, and account-level renewals that would open a
--- paid state while a workspace of the account is paid.
+-- One row per event that states, proves or ends the plan of a subscription, with the
+-- plan it leads to (NULL = none) and the one before it, restore gaps not yet healed.
+-- Left out: renewals of a plan nobody knows, and account-level renewals that would open
+-- a paid state while a workspace of the account is paid.
 with
 
 plan_changed as (
@@ -80,8 +80,8 @@ subscriptions as (
 
 ),
 
--- Grain: deletion and subscription that it ends: the workspace's own, and the account-level
--- one with the account's last live workspace.
+-- Grain: deletion and subscription that it ends: the workspace's own, and the account-
+-- level one with the account's last live workspace.
 closures as (
 
     select

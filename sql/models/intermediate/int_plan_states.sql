@@ -1,7 +1,8 @@
 {{ config(database='delta', schema='main') }}
--- One row per change of a subscription's state: repeats collapsed, gaps healed by a restore
--- within the grace removed. Each row holds the state it begins and the state it ends.
--- States of one instant each have their row; the last of them is the state at the instant.
+-- One row per change of a subscription's state: repeats collapsed, gaps healed by a
+-- restore within the grace removed. Each row holds the state it begins and the state it
+-- ends. States of one instant each have their row; the last of them is the state at the
+-- instant.
 with
 
 plan_events as (
@@ -109,7 +110,7 @@ healing as (
         coalesce(
             lead(plan_id) over subscription_order = plan_id
             and lead(paid_us) over subscription_order - unpaid_us
-            < {{ hours_us(var('restore_grace_hours')) }},
+            < {{ var('restore_grace_hours') }} * {{ hours_us(1) }},
             false
         ) as is_healed,
     from stretches
@@ -156,7 +157,10 @@ undone as (
 
 states as (
 
-    select changes.*
+    select
+        changes.*,
+        case when changes.is_paid and changes.mrr is not null then changes.currency end
+            as priced_currency,
     from changes
     left join undone
         on
@@ -178,7 +182,8 @@ unpriced_subscriptions as (
 
 ),
 
--- An unpriced plan has the currency of the paid plan right before it, else right after it.
+-- An unpriced plan has the currency of the paid plan right before it, else right after
+-- it.
 borrowed_currencies as (
 
     select
@@ -187,18 +192,14 @@ borrowed_currencies as (
         states.event_number,
         coalesce(
             last_value(
-                case when states.is_paid and states.mrr is not null
-                    then states.currency end
-                ignore nulls
+                states.priced_currency ignore nulls
             ) over (
                 partition by states.account_id, states.subscription_id
                 order by states.event_number
                 rows between unbounded preceding and current row
             ),
             first_value(
-                case when states.is_paid and states.mrr is not null
-                    then states.currency end
-                ignore nulls
+                states.priced_currency ignore nulls
             ) over (
                 partition by states.account_id, states.subscription_id
                 order by states.event_number
@@ -238,8 +239,8 @@ valued as (
         states.tier,
         coalesce(states.interval_months, 1) as interval_months,
         case
-            when states.is_paid and states.mrr is not null then states.currency
-            when states.is_paid then borrowed_currencies.currency
+            when states.is_paid
+                then coalesce(states.priced_currency, borrowed_currencies.currency)
         end as currency,
     from states
     left join borrowed_currencies

@@ -28,7 +28,7 @@ select
         when first_paid_at is not null then 'churned'
         when
             {{ microseconds(as_of()) }} - registered_us
-            < {{ days_us(var('trial_days')) }}
+            < {{ var('trial_days') }} * {{ days_us(1) }}
             then 'trialing'
         when workspaces_total > 0 then 'activated'
         else 'registered'

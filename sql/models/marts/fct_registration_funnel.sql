@@ -1,6 +1,6 @@
 {{ config(materialized='account_table') }}
--- One row per account with a user_registered event and when it took each step. A step seen
--- implies the earlier ones: webhooks get lost.
+-- One row per account with a user_registered event and when it took each step. A step
+-- seen implies the earlier ones: webhooks get lost.
 with
 
 registered as (
@@ -49,7 +49,7 @@ first_workspaces as (
     inner join workspace_created
         on
             registered.account_id = workspace_created.account_id
-            and workspace_created.occurred_us >= registered.earliest_workspace_us
+            and registered.earliest_workspace_us <= workspace_created.occurred_us
     group by registered.account_id
 
 ),
@@ -89,7 +89,7 @@ first_renewals as (
     inner join plan_renewed
         on
             registered.account_id = plan_renewed.account_id
-            and plan_renewed.occurred_us >= registered.occurred_us
+            and registered.occurred_us <= plan_renewed.occurred_us
     left join plan_events
         on
             plan_renewed.account_id = plan_events.account_id

@@ -1,6 +1,6 @@
 -- One row per event of the six types: the event's place in its account's history, which
--- every later model orders by, and its subscription. Narrow, since it is sorted; what else
--- the event says is in the model of its type.
+-- every later model orders by, and its subscription. Narrow, since it is sorted; what
+-- else the event says is in the model of its type.
 with
 
 events as (

@@ -1,5 +1,5 @@
--- One row per account, payment (without one: subscription) and day: one notice. The three
--- notices of three days stay three; what one day repeats is one.
+-- One row per account, payment (without one: subscription) and day: one notice. The
+-- three notices of three days stay three; what one day repeats is one.
 with
 
 numbered as (
