@@ -339,7 +339,6 @@ def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
             alt.Tooltip("from_plan:N", title="From"),
             alt.Tooltip("to_plan:N", title="To"),
             alt.Tooltip("changes:Q", title="Changes", format=",.0f"),
-            alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
         ],
     )
     cells = base.mark_rect(cornerRadius=3, stroke=palette.surface, strokeWidth=2).encode(
@@ -400,7 +399,6 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
                 _time_tooltip("month", "month"),
                 alt.Tooltip("why:N", title="Cause"),
                 alt.Tooltip("cancels:Q", title="Cancels", format=",.0f"),
-                alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
             ],
         )
     )

@@ -24,6 +24,9 @@ EXPORT_ROWS_MAX: Final = 100_000
 WINDOWS: Final = (14, 30, 90)
 _PARAMETER = re.compile(r"\$([a-z_]+)")
 
+# The UTC day of an instant. A cast does the same through the time zone library, ten times slower.
+_DAY: Final = "('1970-01-01'::date + (epoch_us({}) // 86400000000)::integer)"
+
 _OF_SOURCES: Final = """
     and account_id in (
         select account_id
@@ -297,9 +300,9 @@ def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.
         connection,
         f"""
         select
-            changed_at::date as day,
+            {_DAY.format("changed_at")} as day,
             currency,
-            count(distinct account_id) as accounts,
+            count(*) as accounts,
             sum(account_mrr_before - account_mrr_after)::double as mrr
         from fct_plan_changes
         where
@@ -350,32 +353,31 @@ def happened_counts(
     connection: duckdb.DuckDBPyConnection, filters: Filters, as_of: datetime
 ) -> pl.DataFrame:
     """what, now, before: how often each thing happened in the last 24 hours and the 24 before."""
-    of_sources = _OF_SOURCES if filters.sources else ""
     return _frame(
         connection,
         f"""
         with happened as (
-            select 'registered' as what, registered_at as happened_at
+            select 'registered' as what, registered_at as happened_at, account_id
             from fct_registration_funnel
-            where registered_at > $as_of - interval 48 hours {of_sources}
+            where registered_at > $as_of - interval 48 hours
             union all
-            select 'workspace', workspace_at
+            select 'workspace', workspace_at, account_id
             from fct_registration_funnel
-            where workspace_at > $as_of - interval 48 hours {of_sources}
+            where workspace_at > $as_of - interval 48 hours
             union all
-            select change_type, changed_at
+            select change_type, changed_at, account_id
             from fct_plan_changes
-            where changed_at > $as_of - interval 48 hours {of_sources}
+            where changed_at > $as_of - interval 48 hours
             union all
-            select 'overdue', opened_at
+            select 'overdue', opened_at, account_id
             from fct_overdue_episodes
-            where opened_at > $as_of - interval 48 hours {of_sources}
+            where opened_at > $as_of - interval 48 hours
             union all
-            select 'recovered', closed_at
+            select 'recovered', closed_at, account_id
             from fct_overdue_episodes
             where
                 status = 'recovered'
-                and closed_at > $as_of - interval 48 hours {of_sources}
+                and closed_at > $as_of - interval 48 hours
         )
 
         select
@@ -383,7 +385,7 @@ def happened_counts(
             count(*) filter (where happened_at > $as_of - interval 24 hours) as "now",
             count(*) filter (where happened_at <= $as_of - interval 24 hours) as "before"
         from happened
-        where happened_at <= $as_of
+        where happened_at <= $as_of {_OF_SOURCES if filters.sources else ""}
         group by what
         order by what
         """,
@@ -396,14 +398,13 @@ def happened_latest(
     connection: duckdb.DuckDBPyConnection, filters: Filters, as_of: datetime, rows: int = 50
 ) -> pl.DataFrame:
     """happened_at, what, account_id, detail: the latest of the last 24 hours, newest first."""
-    of_sources = _OF_SOURCES if filters.sources else ""
     return _frame(
         connection,
         f"""
         with happened as (
             select registered_at as happened_at, 'registered' as what, account_id, source as detail
             from fct_registration_funnel
-            where registered_at > $as_of - interval 24 hours {of_sources}
+            where registered_at > $as_of - interval 24 hours
             union all
             select
                 changed_at,
@@ -414,22 +415,21 @@ def happened_latest(
             where
                 changed_at > $as_of - interval 24 hours
                 and change_type not in ('start_free', 'trial_over', 'closed')
-                {of_sources}
             union all
             select opened_at, 'overdue', account_id, cause
             from fct_overdue_episodes
-            where opened_at > $as_of - interval 24 hours {of_sources}
+            where opened_at > $as_of - interval 24 hours
             union all
             select closed_at, 'recovered', account_id, cause
             from fct_overdue_episodes
             where
                 status = 'recovered'
-                and closed_at > $as_of - interval 24 hours {of_sources}
+                and closed_at > $as_of - interval 24 hours
         )
 
         select happened_at, what, account_id, detail
         from happened
-        where happened_at <= $as_of
+        where happened_at <= $as_of {_OF_SOURCES if filters.sources else ""}
         order by happened_at desc, account_id, what
         limit $rows
         """,
@@ -446,7 +446,7 @@ def change_counts(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl
         f"""
         select
             case when changed_at >= $starts_at then 'now' else 'before' end as "window",
-            changed_at::date as day,
+            {_DAY.format("changed_at")} as day,
             change_type,
             count(*) as changes
         from fct_plan_changes
@@ -467,7 +467,7 @@ def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Dat
         connection,
         f"""
         select
-            date_trunc('month', changed_at)::date as month,
+            date_trunc('month', {_DAY.format("changed_at")})::date as month,
             currency,
             mrr_movement as movement,
             sum(account_mrr_after - account_mrr_before)::double as amount,
@@ -487,7 +487,7 @@ def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Dat
 
 
 def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """from_plan, to_plan, from_tier, to_tier, changes, accounts: who went from which plan where.
+    """from_plan, to_plan, from_tier, to_tier, changes: who went from which plan where.
 
     No plan at all is `no plan` and has tier -1; a plan outside the catalogue is last.
     """
@@ -502,8 +502,7 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
             select
                 from_plan_id,
                 to_plan_id,
-                count(*) as changes,
-                count(distinct account_id) as accounts
+                count(*) as changes
             from fct_plan_changes
             where
                 changed_at >= $starts_at
@@ -519,8 +518,7 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
                 else coalesce(before.tier, 9999) end as from_tier,
             case when flows.to_plan_id is null then -1
                 else coalesce(after.tier, 9999) end as to_tier,
-            flows.changes,
-            flows.accounts
+            flows.changes
         from flows
         left join tiers as before on flows.from_plan_id = before.plan_id
         left join tiers as after on flows.to_plan_id = after.plan_id
@@ -531,15 +529,14 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
 
 
 def cancels_by_cause(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """month (date), cause, cancels, accounts: why paid plans ended."""
+    """month (date), cause, cancels: why paid plans ended."""
     return _frame(
         connection,
         f"""
         select
-            date_trunc('month', changed_at)::date as month,
+            date_trunc('month', {_DAY.format("changed_at")})::date as month,
             cause,
-            count(*) as cancels,
-            count(distinct account_id) as accounts
+            count(*) as cancels
         from fct_plan_changes
         where
             change_type = 'cancel'
@@ -575,7 +572,12 @@ def plan_change_list(
             mrr_movement,
             end_date,
             subscription_id,
-            count(*) over () as total
+            (select count(*) from fct_plan_changes where
+            list_contains($change_types, change_type)
+            and changed_at >= $starts_at
+            and changed_at < $ends_before
+            {_OF_SOURCES if filters.sources else ""}
+            ) as total
         from fct_plan_changes
         where
             list_contains($change_types, change_type)
@@ -650,7 +652,11 @@ def open_episodes(
             notices,
             workspace_id,
             payment_id,
-            count(*) over () as total
+            (select count(*) from fct_overdue_episodes where
+            status = 'open'
+            and list_contains($causes, cause)
+            {_OF_SOURCES if filters.sources else ""}
+            ) as total
         from fct_overdue_episodes
         where
             status = 'open'
@@ -689,7 +695,7 @@ def recovery(
         )
 
         select
-            date_trunc('month', opened_at)::date as month,
+            date_trunc('month', {_DAY.format("opened_at")})::date as month,
             cause,
             count(*) as opened,
             count(*) filter (where is_matured) as matured,
