@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -219,12 +219,13 @@ def _work(settings: Settings) -> int:
     """The receiver's child: land until standard input closes, then land the rest."""
     logger = log("landing")
     paths = settings.paths
-    connection = open_ledger(paths.ledger)
+    connection: apsw.Connection | None = None
     is_open = True
     while True:
         if is_open:
             is_open = _wait_for_parent(settings.land_interval_seconds)
         try:
+            connection = connection or open_ledger(paths.ledger)
             with landing_lock(paths) as is_held:
                 if is_held:
                     started = time.perf_counter()
@@ -235,10 +236,15 @@ def _work(settings: Settings) -> int:
         except (LandingError, LedgerError, apsw.Error, pl.exceptions.PolarsError) as error:
             text = describe(error) if isinstance(error, apsw.Error) else str(error)
             logger.error("landing_failed", error=text, will_retry=is_open)
+            if connection is not None:  # a failed sync is never tried again on its handle
+                with suppress(apsw.Error):
+                    connection.close()
+                connection = None
             if not is_open:
                 return 1
         if not is_open:
-            connection.close()
+            if connection is not None:
+                connection.close()
             return 0
 
 

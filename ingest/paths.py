@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ingest.errors import StorageError
 
@@ -74,7 +75,11 @@ class DataDir:
         Raises: StorageError.
         """
         try:
-            ensure_directory_durably(self.root, below=Path(self.root.anchor))
+            topmost = self.root
+            while not topmost.is_dir() and not topmost.parent.is_dir():
+                topmost = topmost.parent
+            if not self.root.is_dir():
+                ensure_directory_durably(self.root, below=topmost)
             if self.root.stat().st_mode & 0o077:
                 self.root.chmod(0o700)
         except OSError as error:
@@ -99,18 +104,27 @@ def fsync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
+_DURABLE: Final[set[Path]] = set()
+"""Folders whose names this process has synced."""
+
+
 def ensure_directory_durably(folder: Path, *, below: Path) -> None:
-    """Create `folder` and its parents down from `below`, each name synced into its parent."""
-    missing = []
+    """Create `folder` and its parents down from `below`, each name synced into its parent.
+
+    A folder that is there already may have been made by a process that was killed before it could
+    sync: once in the life of this one, its name is synced all the same.
+    """
+    unsure = []
     current = folder
-    while not current.is_dir():
-        missing.append(current)
+    while current not in _DURABLE or not current.is_dir():
+        unsure.append(current)
         if current == below:
             break
         current = current.parent
-    for path in reversed(missing):
+    for path in reversed(unsure):
         path.mkdir(mode=0o700, exist_ok=True)
         fsync_directory(path.parent)
+        _DURABLE.add(path)
 
 
 def write_file_durably(path: Path, content: bytes) -> None:

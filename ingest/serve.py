@@ -297,7 +297,10 @@ async def _tend(committer: Committer, watch: Watch, lander: Lander) -> None:
         if not lander.is_running() and now - restarted_at >= LANDER_RESTART_SECONDS:
             restarted_at = now
             log("receiver").error("landing_process_ended", next="starting it again")
-            lander.start()
+            try:
+                lander.start()
+            except OSError as error:  # no memory or process left: tried again in a second
+                log("receiver").error("landing_process_not_started", error=error.strerror)
 
 
 def _bind(host: str, port: int) -> socket.socket:

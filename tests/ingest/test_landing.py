@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from receiving import wait_until
 
-from ingest import lake, landing
+from ingest import lake, landing, paths
 from ingest.catalogue import live_files
 from ingest.errors import LandingError
 from ingest.landing import land_now, landing_lock
@@ -322,6 +322,40 @@ def test_a_crash_at_any_step_is_mended_with_the_same_files_and_no_duplicate(
         assert expected.items() <= on_disk(settings).items(), effects[-1]
         assert len(on_disk(settings)) == 3, effects[-1]
         assert len(rows(settings)) == 3, effects[-1]
+
+
+def test_a_folder_made_before_a_crash_is_synced_after_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash comes between making a partition's folder and syncing its name."""
+    store(settings, bodies()[1])
+    monkeypatch.setattr(paths, "_DURABLE", set())
+    with crashing_at(-1) as effects, monkeypatch.context() as patch:
+        true = Path.mkdir
+
+        def make(path: Path, *arguments: Any, **named: Any) -> None:
+            true(path, *arguments, **named)
+            if path.name.startswith("event_month="):
+                raise CrashError
+
+        patch.setattr(Path, "mkdir", make)
+        with pytest.raises(CrashError):
+            land_now(settings)
+    assert effects
+
+    monkeypatch.setattr(paths, "_DURABLE", set())  # as in another process
+    synced: list[str] = []
+    true_fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        true_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    land_now(settings)
+    partition = settings.paths.lake / "event_type=user_registered"
+    for folder in (partition / "event_month=2024-04", partition, settings.paths.lake):
+        assert str(folder) in synced
 
 
 def test_a_full_disk_fails_by_name_and_the_range_lands_later(
