@@ -89,6 +89,10 @@ sql: $(STAMP) ## ask the warehouse: make sql QUERY='select * from mart_funnel_da
 faults: $(STAMP) ## the fault tests at full size (ONLY=… picks some by name)
 	@$(FULL_FAULTS) $(BIN)/python -m pytest -m faults -s $(if $(ONLY),-k "$(ONLY)") $(ARGS)
 
+.PHONY: bench
+bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000')
+	@$(BIN)/python tests/bench/refresh.py $(ARGS)
+
 .PHONY: screenshots
 screenshots: $(STAMP) ## the pictures of the README, taken of a demo of its own
 	@chromium=$$($(BIN)/python .ci/environment.py browser) || exit 1; \
