@@ -310,7 +310,7 @@ def test_a_full_queue_is_503_with_retry_after_and_the_others_are_stored(tmp_path
                 pool.submit(receiver.post, registration(account)) for account in accounts(12)
             ]
             wait_until(
-                lambda: sum(answer.done() for answer in answers) >= 9,
+                lambda: sum(answer.done() for answer in answers) >= 8,  # 2 in hand, 2 waiting
                 seconds=4,
                 what="the surplus to be refused while the ledger is held",
             )

@@ -7,7 +7,7 @@ import json
 import signal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.strict_json import InvalidJsonError, Number, parse_object
@@ -238,6 +238,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values))
 def test_whatever_it_reads_is_what_the_standard_parser_reads(document: dict[str, object]) -> None:
     body = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
