@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -450,9 +450,7 @@ def create_app(
         metrics.free_bytes.set(report["free_bytes"])
         metrics.landing_lag_seconds.set(report["landing_lag_seconds"])
         metrics.ready.set(readiness.problem() is None)
-        return Response(
-            generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
-        )
+        return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(_: HttpRequest) -> Response:
         return JSONResponse(openapi_document(settings))

@@ -7,6 +7,7 @@ and reasons, never bodies, e-mails, secrets or paths.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import Any, Final
@@ -18,9 +19,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
+    generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 LINES_A_MINUTE: Final = 10
+METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _COMMIT_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 8.0)
 
 
@@ -68,18 +72,34 @@ class Metrics:
             "hooklake_queue_bytes",
             "Bytes of bodies waiting for a commit",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.landing_lag_seconds = Gauge(
             "hooklake_landing_lag_seconds",
             "Age of the oldest committed event that is not yet in the lake",
             registry=self.registry,
+            multiprocess_mode="livemostrecent",
         )
         self.free_bytes = Gauge(
-            "hooklake_free_bytes", "Free disk at the data directory", registry=self.registry
+            "hooklake_free_bytes",
+            "Free disk at the data directory",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
         )
         self.ready = Gauge(
-            "hooklake_ready", "1 while a delivery can be stored durably", registry=self.registry
+            "hooklake_ready",
+            "1 while a delivery can be stored durably",
+            registry=self.registry,
+            multiprocess_mode="livemin",
         )
+
+    def exposition(self) -> bytes:
+        """The metrics as text; of all workers together where there are several."""
+        registry = self.registry
+        if os.environ.get(METRICS_FOLDER_VARIABLE):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
 class LineLimit:

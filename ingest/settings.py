@@ -162,6 +162,7 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="how often committed events become Parquet files"
     )
     land_rows_max: int = Field(50_000, ge=1, description="events of one landing at most")
+    workers: int = Field(1, ge=1, le=64, description="listening processes that share the port")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"
     )

@@ -154,12 +154,12 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, data_dir: Path | None = None, wrapper: tuple[str, ...] = (), **settings: str
+    folder: Path, *, data_dir: Path | None = None, arguments: tuple[str, ...] = (), **settings: str
 ) -> Iterator[Receiver]:
     """A receiver on a port of its own; it and its children are gone afterwards."""
     place = data_dir or folder / "data"
     log = folder / f"serve-{uuid.uuid4().hex[:8]}.log"
-    command = [*wrapper, str(HOOKLAKE), "serve", "--data-dir", str(place), "--port", "0"]
+    command = [HOOKLAKE, "serve", "--data-dir", place, "--port", "0", *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -196,7 +196,7 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int | None:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as opened:
             opened.sendall(b"GET /readyz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
             answered = read_until_closed(opened).startswith(b"HTTP/1.1 200")
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, TimeoutError):  # on a busy machine it listens before it answers
         return None
     return port if answered else None
 

@@ -1,0 +1,273 @@
+"""The listening process: application, commit thread and event loop, from start to a clean end.
+
+Alone it keeps the landing process alive beside it. Run as `python -m ingest.worker` it is one of
+several: the parent lands, and its going away, however, is told by the end of standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+from ingest.app import create_app
+from ingest.commit import Committer, Health
+from ingest.errors import HooklakeError, LedgerError
+from ingest.http_protocol import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, BoundedProtocol
+from ingest.lander import Lander
+from ingest.ledger import open_read_only
+from ingest.observe import Metrics, configure_logging
+from ingest.paths import keep_files_private
+from ingest.settings import Settings, load_settings
+
+OUTCOME_SECONDS_MAX: Final = 7.5
+"""A delivery is given up after this; with the sweep's interval no answer is later than 8 s."""
+
+SWEEP_SECONDS: Final = 0.25
+FREE_SPACE_SECONDS: Final = 1.0
+SHUTDOWN_SECONDS_MAX: Final = 5
+BACKLOG: Final = 2048
+SICK_EXIT_CODE: Final = 70
+THREAD_SWITCH_SECONDS: Final = 0.0001
+"""The commit thread lets go of the interpreter at every SQLite call. With Python's 5 ms it gets it
+back that late beside a busy event loop: 4,000 rows/s where 0.1 ms gives 20,000 (2 cores)."""
+
+
+class WorkerError(HooklakeError):
+    code = "worker"
+
+
+class Watch:
+    """Whether a delivery can be stored now; looked at by every request, updated by `tend`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._is_space_low = False
+        self._free_bytes = 0
+        self.is_draining = False
+        self.committer: Committer | None = None
+        self.look()
+
+    def look(self) -> None:
+        """Measure the free space."""
+        with contextlib.suppress(OSError):
+            self._free_bytes = shutil.disk_usage(self._settings.data_dir).free
+        self._is_space_low = self._free_bytes < self._settings.free_bytes_min
+
+    def problem(self) -> str | None:
+        if self.is_draining or self.committer is None:
+            return "draining"
+        if self.committer.health is not Health.OK:
+            return str(self.committer.health.value)
+        return "low_space" if self._is_space_low else None
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "free_bytes": self._free_bytes,
+            "queue_bytes": self.committer.queue_bytes if self.committer else 0,
+            "landing_lag_seconds": self._landing_lag_seconds(),
+        }
+
+    def _landing_lag_seconds(self) -> float:
+        try:
+            with open_read_only(self._settings.paths.ledger) as connection:
+                row = connection.execute(
+                    "select received_at from inbox where seq > (select coalesce(max(last_seq), 0)"
+                    " from landings where status = 'landed') order by seq limit 1"
+                ).fetchone()
+        except LedgerError:
+            return 0.0
+        return 0.0 if row is None else max(0.0, round(time.time() - row[0] / 1_000_000, 3))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, but a clean shutdown on a signal is a success, not a death by it."""
+
+    watch: Watch
+
+    lifeline: int | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        if self.lifeline is not None:
+            loop.add_reader(self.lifeline, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+            if self.lifeline is not None:
+                loop.remove_reader(self.lifeline)
+
+    def _stop(self) -> None:
+        self.watch.is_draining = True
+        self.should_exit = True
+        if self.lifeline is not None:
+            asyncio.get_running_loop().remove_reader(self.lifeline)
+
+
+def listen(
+    settings: Settings,
+    listener: socket.socket,
+    lander: Lander | None = None,
+    lifeline: int | None = None,
+) -> None:
+    """Answer deliveries on `listener` until SIGTERM or SIGINT, then finish what is held.
+
+    lander: kept alive meanwhile, and drained at the end. lifeline: a descriptor whose end is taken
+    as SIGTERM. Raises: LedgerError when the ledger cannot be written any more, WorkerError when the
+    server does not start.
+    """
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    sick: list[str] = []
+    server = _build(settings, lander, sick)
+    server.lifeline = lifeline
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if sick:
+        raise LedgerError(
+            f"the ledger {settings.paths.ledger} cannot be written ({sick[0]}); nothing was "
+            "acknowledged since. Look at the disk, then start again"
+        )
+    if not server.started:
+        raise WorkerError("the receiver did not start")
+
+
+def _build(settings: Settings, lander: Lander | None, sick: list[str]) -> _Server:
+    metrics = Metrics()
+    watch = Watch(settings)
+    holder = _Storage()
+    server: _Server | None = None
+
+    class Protocol(BoundedProtocol):
+        connections_max = settings.connections_max
+        silent: dict[BoundedProtocol, None] = {}  # noqa: RUF012
+        arriving: dict[BoundedProtocol, float] = {}  # noqa: RUF012
+
+        @staticmethod
+        def on_refusal(reason: str) -> None:
+            metrics.refused.labels(reason).inc()
+
+    def on_commit(seconds: float, records: int) -> None:
+        metrics.commit_seconds.observe(seconds)
+        metrics.commit_records.inc(records)
+
+    def on_sick(what: str) -> None:
+        sick.append(what)
+        if server is not None:
+            server.should_exit = True
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        committer = Committer(
+            settings.paths.ledger,
+            settings.node,
+            loop=loop,
+            records_max=settings.queue_records_max,
+            bytes_max=settings.queue_bytes_max,
+            wait_seconds=settings.commit_wait_ms / 1000,
+            on_commit=on_commit,
+            on_sick=on_sick,
+        )
+        committer.start()
+        holder.committer = watch.committer = committer
+        if lander is not None:
+            lander.start()
+        tending = asyncio.create_task(_tend(committer, watch, lander, metrics))
+        try:
+            yield
+        finally:
+            watch.is_draining = True
+            tending.cancel()
+            await asyncio.to_thread(committer.stop)
+            if lander is not None:
+                await asyncio.to_thread(lander.drain)
+
+    app = create_app(settings, holder, watch, metrics)
+    app.starlette.router.lifespan_context = lifespan
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+    )
+    server = _Server(config)
+    server.watch = watch
+    return server
+
+
+class _Storage:
+    """Stands for the committer, which needs the running loop, before there is one."""
+
+    committer: Committer
+
+    @property
+    def queue_bytes(self) -> int:
+        return self.committer.queue_bytes
+
+    def submit(self, delivery: Any) -> Any:
+        return self.committer.submit(delivery)
+
+    def note_rejection(self, **rejection: Any) -> None:
+        self.committer.note_rejection(**rejection)
+
+
+async def _tend(
+    committer: Committer, watch: Watch, lander: Lander | None, metrics: Metrics
+) -> None:
+    """Sweep late deliveries, watch the disk and keep the landing process alive."""
+    looked_at = time.monotonic()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        committer.expire(OUTCOME_SECONDS_MAX)
+        metrics.queue_bytes.set(committer.queue_bytes)
+        metrics.ready.set(watch.problem() is None)
+        now = time.monotonic()
+        if now - looked_at >= FREE_SPACE_SECONDS:
+            looked_at = now
+            watch.look()
+        if lander is not None:
+            lander.keep_running()
+
+
+def main(arguments: list[str]) -> int:
+    """`arguments`: the listening socket's descriptor, and the settings as JSON without secrets."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    keep_files_private()
+    given = json.loads(arguments[1])
+    settings = load_settings(Path(given.pop("data_dir")), **given)
+    configure_logging(settings.log_level)
+    try:
+        with socket.socket(fileno=int(arguments[0])) as listener:
+            listen(settings, listener, lifeline=sys.stdin.fileno())
+    except HooklakeError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return SICK_EXIT_CODE if isinstance(error, LedgerError) else error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
