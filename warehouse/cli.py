@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Webhooks in, a warehouse out: receive, prove, keep, model, read.",
 )
 
+quarantine = typer.Typer(no_args_is_help=True, help="What was authentic but malformed.")
+app.add_typer(quarantine, name="quarantine")
+
 DEMO_DATA_DIR = Path("data-demo")
 
 DataDir = Annotated[
@@ -48,6 +51,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Status(StrEnum):
+    """Which quarantined deliveries are listed."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    ALL = "all"
+
+
 class Form(StrEnum):
     """How `trigger` shows a request instead of sending it."""
 
@@ -61,11 +72,14 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on (HOOKLAKE_PORT); 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Listening processes that share the port (HOOKLAKE_WORKERS).")
+    ] = None,
 ) -> None:
     """Receive deliveries, keep them, and land them into the lake."""
     from ingest import serve as receiver
 
-    _exit(receiver.run(load_settings(data_dir, host=host, port=port)))
+    _exit(receiver.run(load_settings(data_dir, host=host, port=port, workers=workers)))
 
 
 @app.command()
@@ -230,6 +244,101 @@ def sql(
             output_format=output_format.value,
             max_rows=max_rows,
             timeout_seconds=timeout_seconds,
+        )
+    )
+
+
+@app.command()
+def verify(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="A request: headers, an empty line, the body. Default: standard input.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    body: Annotated[
+        Path | None, typer.Option(help="Take the body from this file, to the byte.")
+    ] = None,
+    record: Annotated[
+        int | None, typer.Option(help="Explain a refused request by its number instead.")
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(metavar="T", help="Judge as if it arrived then (default now).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a request is or is not believed, scheme by scheme."""
+    from ingest import explain
+
+    moment = _instant(now)
+    _exit(
+        explain.run(
+            load_settings(data_dir),
+            source=source,
+            body_file=body,
+            record=record,
+            now=None if moment is None else moment.timestamp(),
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check that everything acknowledged is there, once, and readable; exits 1 if not."""
+    from warehouse import doctor as examiner
+
+    _exit(examiner.run(load_settings(data_dir), as_json=as_json))
+
+
+@quarantine.command("list")
+def quarantine_list(
+    data_dir: DataDir = None,
+    status: Annotated[Status, typer.Option(help="Which ones.")] = Status.OPEN,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what was authentic but malformed, newest first."""
+    from ingest import quarantine as keeper
+
+    _exit(
+        keeper.run_list(load_settings(data_dir), status=status.value, limit=limit, as_json=as_json)
+    )
+
+
+@quarantine.command("show")
+def quarantine_show(
+    seq: Annotated[int, typer.Argument(help="Its number in the list.")],
+    data_dir: DataDir = None,
+    is_raw: Annotated[
+        bool, typer.Option("--raw", help="Print the body's very bytes alone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one quarantined delivery: every reason, and the body."""
+    from ingest import quarantine as keeper
+
+    _exit(keeper.run_show(load_settings(data_dir), seq, as_json=as_json, is_raw=is_raw))
+
+
+@quarantine.command("replay")
+def quarantine_replay(
+    seqs: Annotated[list[int] | None, typer.Argument(help="Numbers in the list.")] = None,
+    data_dir: DataDir = None,
+    is_all: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
+    body: Annotated[
+        Path | None, typer.Option(help="A mended body for the one named; - for standard input.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read quarantined deliveries again; what is readable now becomes an event."""
+    from ingest import quarantine as keeper
+
+    _exit(
+        keeper.run_replay(
+            load_settings(data_dir), seqs or (), is_all=is_all, body_file=body, as_json=as_json
         )
     )
 
