@@ -35,7 +35,7 @@ from ingest.lake import FILE_SCHEMA, WrittenFile, write_range
 from ingest.ledger import describe, open_ledger, single_integer, transaction
 from ingest.observe import configure_logging, log
 from ingest.paths import DataDir, keep_files_private
-from ingest.settings import Settings, load_settings
+from ingest.settings import Settings
 
 LANDING_BYTES_MAX: Final = 64 * 1024 * 1024
 WAIT_SECONDS_MAX: Final = 3.0
@@ -260,7 +260,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keep_files_private()
     given = json.loads(arguments[0])
-    settings = load_settings(Path(given.pop("data_dir")), **given)
+    # the parent has checked them, perhaps with options that go before the environment
+    settings = Settings.model_construct(data_dir=Path(given.pop("data_dir")), **given)
     configure_logging(settings.log_level)
     return _work(settings)
 

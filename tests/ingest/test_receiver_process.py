@@ -145,6 +145,18 @@ def _curl(command: str, folder: Path) -> str:
     ).stdout
 
 
+def test_options_that_go_before_the_environment_hold_for_the_landing_process_too(
+    tmp_path: Path,
+) -> None:
+    wide = {"host": "0.0.0.0", "verify": "none"}  # noqa: S104 - together refused, but for --host
+    with serving(tmp_path, arguments=("--host", "127.0.0.1"), **wide) as receiver:
+        receiver.post(registration("a0@x.y"))
+        wait_until(
+            lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="the event to land"
+        )
+        assert "landing_process_ended" not in receiver.said()
+
+
 def test_everything_in_the_data_directory_is_private(receiver: Receiver) -> None:
     receiver.post(registration("private@x.y"))
     wait_until(
