@@ -25,7 +25,7 @@ from ingest.paths import DataDir
 from warehouse import publish
 from warehouse.prices import PlanPrices, read_plan_prices, write_plan_prices
 from warehouse.state import FORMAT, Engine, Loaded, lay_out, load, newest, open_engine
-from warehouse.transform import Scope, Transformer, Variables, code_digest
+from warehouse.transform import Scope, Transformer, Variables
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def build(
         last_occurred, last_received, events = newest(engine)
         as_of = wanted.as_of or max(datetime.now(UTC), last_occurred or datetime.now(UTC))
         is_cut = last_occurred is not None and as_of < last_occurred
-        fingerprint = _fingerprint(prices, wanted.variables)
+        fingerprint = _fingerprint(transformer.digest, prices, wanted.variables)
         scope = _scope(engine, loaded, fingerprint, must_be_full=wanted.full or is_cut)
         watch.begin("lay out")
         if scope is Scope.FULL:
@@ -139,9 +139,9 @@ def build(
     )
 
 
-def _fingerprint(prices: PlanPrices, variables: Variables) -> str:
+def _fingerprint(code: str, prices: PlanPrices, variables: Variables) -> str:
     """Changes with everything but events and time that decides what the tables hold."""
-    parts = (code_digest(), prices.text, repr(variables), duckdb.__version__, FORMAT)
+    parts = (code, prices.text, repr(variables), duckdb.__version__, FORMAT)
     return sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
 """Run the models of `sql/` with dbt, in this process, over the databases an engine has attached.
 
 dbt is imported on first use (it takes a second or two), parses the project once and keeps the
-result; every run after that costs it some hundredths of a second. It writes nothing but below
-`work_dir`, asks no network, prints nothing: failures come back as `TransformError`.
+result. What it sent for a scope is replayed by later runs of that scope (recipe.py). It writes
+nothing but below `work_dir`, asks no network, prints nothing: failures come back as
+`TransformError`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
+
 from ingest.errors import StorageError
+from warehouse.recipe import Recipe, Recorder
 
 PROJECT: Final = Path(__file__).resolve().parent.parent / "sql"
 _NOT_CODE: Final = frozenset({"target", "logs", "dbt_packages", "analyses", "__pycache__"})
@@ -77,6 +81,7 @@ class Transformer:
         self._work_dir = work_dir
         self._project = project
         self._manifest: Any = None
+        self._recipes: dict[tuple[Scope, Variables], Recipe] = {}
         self._digest: str | None = None
 
     def run(self, engine_name: str, scope: Scope, as_of: datetime, variables: Variables) -> Outcome:
@@ -92,9 +97,17 @@ class Transformer:
             excluded += ["tag:full_refresh_only", "tag:catalogue"]
         if excluded:
             chosen += ["--exclude", *excluded]
-        if scope is Scope.FULL:
-            chosen.append("--full-refresh")
-        return self._build("build", chosen, engine_name, scope, as_of, variables)
+        self.manifest()
+        recipe = self._recipes.pop((scope, variables), None)
+        if recipe is None:
+            return self._build("build", chosen, engine_name, scope, as_of, variables)
+        with duckdb.connect(engine_name) as connection:
+            connection.execute("set timezone = 'UTC'")
+            replay = recipe.replay(connection, _text(as_of))
+        if replay.failures:
+            raise TransformError(_summary(replay.failures))
+        self._recipes[scope, variables] = recipe
+        return Outcome(replay.warnings, len(recipe.steps), replay.seconds)
 
     def unit_tests(self, engine_name: str, select: str | None, as_of: datetime) -> Outcome:
         """Run the project's dbt unit tests; the tables they mock must exist, empty will do.
@@ -105,6 +118,14 @@ class Transformer:
         if select:
             chosen += ["--select", select]
         return self._build("test", chosen, engine_name, Scope.FULL, as_of, Variables())
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the project's code as parsed by the last `manifest`."""
+        if self._digest is None:
+            self.manifest()
+        assert self._digest is not None
+        return self._digest
 
     def manifest(self) -> Any:
         """dbt's parsed project: nodes with columns, descriptions and lineage.
@@ -118,6 +139,7 @@ class Transformer:
             if not answer.success:
                 raise TransformError(f"reading the models in {self._project}: {answer.exception}")
             self._manifest, self._digest = answer.result, digest
+            self._recipes.clear()
         return self._manifest
 
     def _build(
@@ -131,16 +153,17 @@ class Transformer:
     ) -> Outcome:
         manifest = self.manifest()
         started = time.perf_counter()
+        recorder = Recorder()
         given = {
             "engine": engine_name,
             "scope": "full" if scope is Scope.FULL else "touched",
-            "as_of": f"{as_of:%Y-%m-%d %H:%M:%S.%f}+00",
+            "as_of": _text(as_of),
             "trial_days": variables.trial_days,
             "restore_grace_hours": variables.restore_grace_hours,
         }
         with self._one_at_a_time:
             _forget_compilation(manifest)
-            answer = self._invoke(manifest, [command, *self._options(given), *chosen])
+            answer = self._invoke(manifest, [command, *self._options(given), *chosen], recorder)
         if answer.exception is not None:
             raise TransformError(f"running the models: {answer.exception}")
         results = list(answer.result.results)
@@ -148,6 +171,10 @@ class Transformer:
         if failures or not answer.success:
             raise TransformError(_summary(failures or ["dbt stopped without naming a model"]))
         warnings = tuple(_describe(result) for result in results if result.status == "warn")
+        if command == "build" and scope is not Scope.FULL:
+            recipe = Recipe.recorded(results, recorder, _text(as_of))
+            if recipe is not None:
+                self._recipes[scope, variables] = recipe
         return Outcome(warnings, len(results), time.perf_counter() - started)
 
     def _options(self, given: dict[str, Any]) -> list[str]:
@@ -160,7 +187,7 @@ class Transformer:
         ]
 
     @staticmethod
-    def _invoke(manifest: Any, arguments: list[str]) -> Any:
+    def _invoke(manifest: Any, arguments: list[str], recorder: Recorder | None = None) -> Any:
         from dbt.cli.main import dbtRunner
 
         quiet = [
@@ -169,12 +196,17 @@ class Transformer:
             *("--no-write-json", "--no-populate-cache", "--no-print", "--quiet"),
         ]
         try:
-            answer = dbtRunner(manifest=manifest).invoke([*quiet, *arguments])
+            callbacks: list[Any] = [] if recorder is None else [recorder]
+            answer = dbtRunner(manifest=manifest, callbacks=callbacks).invoke([*quiet, *arguments])
         finally:
             _close_connections()
         if isinstance(answer.exception, KeyboardInterrupt):
             raise answer.exception
         return answer
+
+
+def _text(as_of: datetime) -> str:
+    return f"{as_of:%Y-%m-%d %H:%M:%S.%f}+00"
 
 
 _FAILED: Final = frozenset({"error", "fail", "runtime error"})

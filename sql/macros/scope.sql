@@ -23,13 +23,14 @@ the in-memory database `delta`; scope `full`: everybody. -#}
 {% endmacro %}
 
 {% macro as_of() %}
-    {#- The instant the warehouse describes, as a TIMESTAMPTZ literal. Not for account models. -#}
-    cast('{{ var("as_of") }}' as {{ type_instant() }})
+    {#- The instant the warehouse describes, as a TIMESTAMPTZ literal. Not for account models.
+    The comment marks it for warehouse/recipe.py, which puts a later instant in its place. -#}
+    cast(/* as_of */ '{{ var("as_of") }}' as {{ type_instant() }})
 {%- endmacro %}
 
 {% macro as_of_date() %}
     {#- Its UTC day; the sender's instants and the session are UTC. -#}
-    cast('{{ var("as_of")[:10] }}' as date)
+    cast(/* as_of_date */ '{{ var("as_of")[:10] }}' as date)
 {%- endmacro %}
 
 {% macro type_instant() %}
