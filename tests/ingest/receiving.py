@@ -159,7 +159,7 @@ def serving(
     """A receiver on a port of its own; it and its children are gone afterwards."""
     place = data_dir or folder / "data"
     log = folder / f"serve-{uuid.uuid4().hex[:8]}.log"
-    command = [HOOKLAKE, "serve", "--data-dir", place, "--port", "0", *arguments]
+    command = [str(HOOKLAKE), "serve", "--data-dir", str(place), "--port", "0", *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,

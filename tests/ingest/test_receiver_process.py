@@ -148,8 +148,9 @@ def _curl(command: str, folder: Path) -> str:
 def test_options_that_go_before_the_environment_hold_for_the_landing_process_too(
     tmp_path: Path,
 ) -> None:
-    wide = {"host": "0.0.0.0", "verify": "none"}  # noqa: S104 - together refused, but for --host
-    with serving(tmp_path, arguments=("--host", "127.0.0.1"), **wide) as receiver:
+    wide = "0.0.0.0"  # noqa: S104 - refused together with the scheme none, but for --host
+    narrow = ("--host", "127.0.0.1")
+    with serving(tmp_path, arguments=narrow, host=wide, verify="none") as receiver:
         receiver.post(registration("a0@x.y"))
         wait_until(
             lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="the event to land"
