@@ -25,6 +25,10 @@ RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Pauses after the first, second, ... failure in a row."""
 
 
+_EMPTY: Final[tuple[Any, ...]] = (None, 0)
+"""Newest file_id and number of files: a ledger without files is no change from no ledger."""
+
+
 class StoppedError(KeyboardInterrupt):
     """A signal gave up the build under way.
 
@@ -45,7 +49,7 @@ class Changes:
         self._stack = ExitStack()
         self._ledger: apsw.Connection | None = None
         self._data_version: int | None = None
-        self._catalogue: tuple[Any, ...] = ()
+        self._catalogue = _EMPTY
 
     def look(self) -> tuple[Any, ...]:
         """A value that differs from an earlier one when files or the plan catalogue changed."""
@@ -59,7 +63,7 @@ class Changes:
         try:
             if self._ledger is None:
                 if not self._data.ledger.exists():
-                    return ()
+                    return _EMPTY
                 self._ledger = self._stack.enter_context(open_read_only(self._data.ledger))
                 self._data_version = None
             version = self._ledger.pragma("data_version")
