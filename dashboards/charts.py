@@ -264,7 +264,12 @@ def movements(
         pl.when(losses).then(-pl.col(value).abs()).otherwise(pl.col(value).abs()).alias("height"),
     )
     shown = _spans(_stacked(shown, "month", "kind", "height", MOVEMENTS), "month", "month")
-    net = shown.group_by("month", "month_middle").agg(pl.col("height").sum().alias("net"))
+    months = pl.date_range(frame["month"].min(), frame["month"].max(), "1mo", eager=True)
+    net = (
+        _spans(pl.DataFrame({"month": months}), "month", "month")
+        .join(shown.group_by("month").agg(pl.col("height").sum().alias("net")), "month", "left")
+        .with_columns(pl.col("net").fill_null(0))
+    )
     colours = {
         "New": palette.blue,
         "Reactivation": palette.sky,

@@ -84,6 +84,15 @@ def nothing(message: str) -> None:
         st.caption(message)
 
 
+def say_left_out(currencies: int) -> None:
+    """A line for currencies beyond those a page has room for."""
+    if currencies:
+        st.caption(
+            f"{formats.counted(currencies, 'further currency', 'further currencies')} with smaller "
+            "amounts not shown here; the warehouse has them all."
+        )
+
+
 def table(
     frame: pl.DataFrame,
     columns: Mapping[str, Any],

@@ -19,6 +19,7 @@ STEP_LABELS: Final = {
     "renewed": "Renewed",
 }
 SPARK_POINTS: Final = 30
+CURRENCIES_SHOWN_MAX: Final = 4
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,20 @@ def thinned(course: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def currencies(frame: pl.DataFrame, by: str) -> list[str]:
-    """The currencies of a frame, the one with most of `by` first, then by name."""
+    """The currencies of a frame, the one with most of `by` first, then by name.
+
+    At most CURRENCIES_SHOWN_MAX: an event may claim any currency, and a page must stay a page.
+    """
     if frame.is_empty():
         return []
     ranked = frame.group_by("currency").agg(pl.col(by).abs().sum().alias("weight"))
-    return ranked.sort(["weight", "currency"], descending=[True, False])["currency"].to_list()
+    ordered = ranked.sort(["weight", "currency"], descending=[True, False])
+    return ordered["currency"].to_list()[:CURRENCIES_SHOWN_MAX]
+
+
+def currencies_left_out(frame: pl.DataFrame) -> int:
+    """How many currencies of a frame `currencies` does not name."""
+    return max(0, frame["currency"].n_unique() - CURRENCIES_SHOWN_MAX)
 
 
 def funnel_steps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ def draw(source: Source, filters: Filters) -> None:
     """The whole page."""
     ageing = source.ask("overdue_ageing", filters)
     _cards(source, filters, ageing)
+    components.say_left_out(figures.currencies_left_out(ageing))
     _ageing(ageing)
     _contacts(source, filters)
     _recovery(source, filters)

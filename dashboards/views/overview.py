@@ -27,6 +27,7 @@ def draw(source: Source, filters: Filters) -> None:
             _mrr(mrr, currency, position, filters)
         _churned(source, filters)
         _open_overdue(source, filters)
+    components.say_left_out(figures.currencies_left_out(mrr))
     _last_day(source, filters)
     _registrations_chart(source, filters)
     _mrr_charts(mrr, filters)
@@ -131,8 +132,8 @@ def _open_overdue(source: Source, filters: Filters) -> None:
     by_moment = dict(open_then.group_by("moment").agg(pl.col("episodes").sum()).iter_rows())
     amounts = ", ".join(
         formats.money(amount, currency)
-        for currency, amount in at_end.select("currency", "amount").iter_rows()
-        if amount
+        for currency in figures.currencies(at_end, "amount")
+        if (amount := figures.float_total(at_end.filter(pl.col("currency") == currency), "amount"))
     )
     components.card(
         "Open overdue payments",

@@ -98,6 +98,7 @@ def _movements(source: Source, filters: Filters) -> None:
             ),
             f"Movements of monthly recurring revenue in {code} by month",
         )
+    components.say_left_out(figures.currencies_left_out(frame))
 
 
 def _cancels(source: Source, filters: Filters) -> None:

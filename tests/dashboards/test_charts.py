@@ -111,6 +111,20 @@ def test_pieces_of_a_column_lie_on_each_other_gains_up_and_losses_down() -> None
     assert net == 3
 
 
+def test_a_month_in_which_nothing_moved_is_zero_on_the_line_of_net_movement() -> None:
+    frame = pl.DataFrame(
+        {
+            "month": [date(2025, 12, 1), date(2026, 2, 1)],
+            "currency": ["USD"] * 2,
+            "movement": ["new"] * 2,
+            "amount": [4.0, 6.0],
+            "changes": [1, 1],
+        }
+    )
+    spec = charts.movements(frame, "USD", by_count=False, palette=LIGHT).to_dict()
+    assert [row["net"] for row in _rows(spec) if "net" in row] == [4, 0, 6]
+
+
 def test_counting_changes_draws_losses_below_zero_as_well() -> None:
     frame = pl.DataFrame(
         {

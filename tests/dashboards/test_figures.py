@@ -115,3 +115,12 @@ def test_the_curve_of_payers_adds_up_day_by_day_and_leaves_out_what_is_later() -
 def test_currencies_come_with_the_heaviest_first_and_losses_weigh_too() -> None:
     frame = pl.DataFrame({"currency": ["EUR", "USD", "USD"], "amount": [5.0, -4.0, 3.0]})
     assert figures.currencies(frame, "amount") == ["USD", "EUR"]
+
+
+def test_no_more_currencies_are_drawn_than_a_page_has_room_for() -> None:
+    """Seven of them: the four heaviest are named, three are left out and counted."""
+    frame = pl.DataFrame({"currency": list("ABCDEFG"), "amount": [float(n) for n in range(7)]})
+    assert figures.currencies(frame, "amount") == ["G", "F", "E", "D"]
+    assert figures.currencies_left_out(frame) == 3
+    assert figures.currencies_left_out(frame.head(4)) == 0
+    assert figures.currencies_left_out(frame.head(0)) == 0
