@@ -264,7 +264,8 @@ def movements(
         pl.when(losses).then(-pl.col(value).abs()).otherwise(pl.col(value).abs()).alias("height"),
     )
     shown = _spans(_stacked(shown, "month", "kind", "height", MOVEMENTS), "month", "month")
-    months = pl.date_range(frame["month"].min(), frame["month"].max(), "1mo", eager=True)
+    moved: list[date] = frame["month"].sort().to_list()
+    months = pl.date_range(moved[0], moved[-1], "1mo", eager=True)
     net = (
         _spans(pl.DataFrame({"month": months}), "month", "month")
         .join(shown.group_by("month").agg(pl.col("height").sum().alias("net")), "month", "left")
