@@ -53,3 +53,35 @@ faster than timestamp plus interval. -#}
         )
     end
 {%- endmacro %}
+
+{% macro numbers_between(first, last) %}
+    {#- One row per whole number from first to last, both included. -#}
+    {%- if target.type == 'duckdb' -%} unnest(range({{ first }}, {{ last }} + 1))
+    {%- else -%} explode(sequence({{ first }}, {{ last }}))
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro calendar_parts(us, name) %}
+    {#- Columns that place an instant in its month: number of the month, day, days of the month and
+    microseconds since the day began. -#}
+    {%- set day = 'cast(' ~ instant(us) ~ ' as date)' -%}
+    {{ month_number(day) }} as {{ name }}_month_number,
+    extract(day from {{ day }}) as {{ name }}_day,
+    extract(day from last_day({{ day }})) as {{ name }}_month_days,
+    {{ us }} - {{ microseconds('cast(' ~ day ~ ' as ' ~ type_instant() ~ ')') }}
+        as {{ name }}_time_us
+{%- endmacro %}
+
+{% macro months_passed(start, moment) %}
+    {#- The largest n for which start + n calendar months <= moment, the day clamped to the month's
+    end; negative before the start. Both named as in calendar_parts. -#}
+    {{ moment }}_month_number - {{ start }}_month_number
+    - case
+        when least({{ start }}_day, {{ moment }}_month_days) > {{ moment }}_day then 1
+        when
+            least({{ start }}_day, {{ moment }}_month_days) = {{ moment }}_day
+            and {{ start }}_time_us > {{ moment }}_time_us
+            then 1
+        else 0
+    end
+{%- endmacro %}

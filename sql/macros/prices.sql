@@ -23,3 +23,9 @@ columns where none does). Never NULL. -#}
         false
     )
 {%- endmacro %}
+
+{% macro money(total) %}
+    {#- A sum of amounts as money; NULL beyond 16 digits, so that a sender's absurd amounts stop
+    nothing. -#}
+    try_cast({{ total }} as decimal(18, 2))
+{%- endmacro %}

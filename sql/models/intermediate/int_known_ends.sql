@@ -38,6 +38,7 @@ in_states as (
         plan_events.account_id,
         plan_events.subscription_id,
         plan_events.event_number,
+        plan_events.occurred_us,
         plan_events.plan_id,
         max(states.state_number) over (
             partition by plan_events.account_id, plan_events.subscription_id
@@ -61,6 +62,7 @@ in_paid_states as (
         in_states.subscription_id,
         in_states.state_number,
         in_states.event_number,
+        in_states.occurred_us,
         states.interval_months,
     from in_states
     inner join states
@@ -80,6 +82,7 @@ with_dates as (
         in_paid_states.subscription_id,
         in_paid_states.state_number,
         in_paid_states.event_number,
+        in_paid_states.occurred_us,
         in_paid_states.interval_months,
         plan_renewed.account_id is not null as is_renewal,
         coalesce(plan_changed.auto_renew, plan_renewed.auto_renew) as auto_renew,
@@ -112,6 +115,7 @@ stated_ends as (
         subscription_id,
         state_number,
         event_number,
+        occurred_us,
         auto_renew,
         end_date,
         case
@@ -184,6 +188,7 @@ select
     subscription_id,
     state_number,
     event_number,
+    occurred_us,
     end_date,
     lag(known_end_date) over state_order as known_end_date_before,
     known_end_date,
@@ -193,6 +198,7 @@ select
         rows between unbounded preceding and current row
     ) as auto_renew,
     lead(event_number) over state_order as next_event_number,
+    lead(occurred_us) over state_order as next_occurred_us,
 from known
 window state_order as (
     partition by account_id, subscription_id, state_number order by event_number

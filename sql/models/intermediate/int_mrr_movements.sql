@@ -99,7 +99,26 @@ named as (
             when mrr_after < mrr_before then 'contraction'
             else 'none'
         end as mrr_movement,
+        {{ month_number(
+            'cast(' ~ instant('occurred_us') ~ ' as date)'
+        ) }} as month_number,
     from totals
+
+),
+
+-- What the account had in the currency when the month began, beside each of the month's
+-- movements; the last of them tells what it had in the end.
+in_months as (
+
+    select
+        *,
+        first_value(account_mrr_before) over month_order as month_mrr_before,
+        first_value(paid_after - paid_delta) over month_order as month_paid_before,
+        lead(movement_number) over month_order is null as is_last_in_month,
+    from named
+    window month_order as (
+        partition by account_id, currency, month_number order by movement_number
+    )
 
 )
 
@@ -120,4 +139,8 @@ select
     paid_after - paid_delta as paid_before,
     paid_after,
     mrr_movement,
-from named
+    month_number,
+    cast(month_mrr_before as decimal(18, 2)) as month_mrr_before,
+    month_paid_before,
+    is_last_in_month,
+from in_months

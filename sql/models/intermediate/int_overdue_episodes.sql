@@ -75,6 +75,7 @@ opened as (
         episodes.due_date,
         closings.outcome,
         closings.occurred_at as closed_at,
+        closings.occurred_us as closed_us,
     from episodes
     inner join notices as openers
         on
@@ -107,6 +108,7 @@ select
     opened.opened_at,
     opened.opened_us,
     opened.opened_date,
+    {{ month_number('opened.opened_date') }} as month_number,
     opened.last_notice_at,
     opened.notices,
     opened.amount,
@@ -116,6 +118,7 @@ select
     opened.due_date,
     coalesce(opened.outcome, 'open') as status,
     opened.closed_at,
+    opened.closed_us,
     cast(opened.closed_at as date) - opened.opened_date as days_to_close,
     opened.event_number,
     opened.event_id,

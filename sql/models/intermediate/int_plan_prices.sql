@@ -1,4 +1,4 @@
-{{ config(materialized='ephemeral') }}
+{{ config(materialized='table', tags=['catalogue']) }}
 -- One row per plan and span [priced_from_us, priced_to_us) of one price, in cents a
 -- month. A plan's first row also covers all earlier time; after its last row, or in a
 -- hole, a plan has no price.

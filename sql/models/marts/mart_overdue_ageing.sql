@@ -14,6 +14,6 @@ select
     cause,
     currency,
     count(*) as episodes,
-    cast(coalesce(sum(amount), 0) as decimal(18, 2)) as amount,
+    {{ money('coalesce(sum(amount), 0)') }} as amount,
 from open_episodes
 group by ageing_bucket, cause, currency

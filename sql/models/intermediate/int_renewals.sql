@@ -1,0 +1,135 @@
+-- One row per subscription and day on which its paid period was known to end when the
+-- window of that day's renewal opened, three days before: what was expected, whether or
+-- not the day has come, and the event in the window that explains it (NULL = none has).
+with
+
+states as (
+
+    select *
+    from {{ account_ref('int_plan_states') }}
+    where is_paid
+
+),
+
+-- From each plan event of a paid state until the next.
+known_ends as (
+
+    select
+        *,
+        {{ microseconds('cast(known_end_date - 3 as ' ~ type_instant() ~ ')') }}
+            as window_from_us,
+    from {{ account_ref('int_known_ends') }}
+    where known_end_date is not null and coalesce(auto_renew, true)
+
+),
+
+closings as (
+
+    select * from {{ account_ref('int_overdue_closings') }}
+
+),
+
+notices as (
+
+    select * from {{ account_ref('stg_overdue_payment') }}
+
+),
+
+-- An event belongs either to what was known before the window or to what came within.
+expected as (
+
+    select
+        states.account_id,
+        states.subscription_id,
+        states.attribution,
+        states.plan_id,
+        states.mrr,
+        states.currency,
+        known_ends.known_end_date as end_date,
+        known_ends.window_from_us,
+        known_ends.window_from_us + {{ days_us(8) }} as window_to_us,
+        case when states.attribution <> 'account' then states.subscription_id end
+            as workspace_id,
+    from known_ends
+    inner join states
+        on
+            known_ends.account_id = states.account_id
+            and known_ends.subscription_id = states.subscription_id
+            and known_ends.state_number = states.state_number
+    where
+        known_ends.occurred_us < known_ends.window_from_us
+        and coalesce(known_ends.next_occurred_us >= known_ends.window_from_us, true)
+        and coalesce(states.ended_us >= known_ends.window_from_us, true)
+
+),
+
+-- What recovers or loses a payment renews or ends a period as well; a workspace's
+-- deletion ends nothing but its own subscription, unless it was the last.
+explanations as (
+
+    select
+        expected.account_id,
+        expected.subscription_id,
+        expected.end_date,
+        case closings.outcome when 'recovered' then 1 else 2 end as rank,
+    from expected
+    inner join closings
+        on
+            expected.account_id = closings.account_id
+            and expected.window_from_us <= closings.occurred_us
+            and expected.window_to_us > closings.occurred_us
+    where
+        coalesce(
+            expected.workspace_id = closings.workspace_id,
+            closings.reach = 'any'
+            or (closings.reach = 'last' and expected.workspace_id is null)
+        )
+    union all
+    select
+        expected.account_id,
+        expected.subscription_id,
+        expected.end_date,
+        3 as rank,
+    from expected
+    inner join notices
+        on
+            expected.account_id = notices.account_id
+            and expected.window_from_us <= notices.occurred_us
+            and expected.window_to_us > notices.occurred_us
+    where coalesce(expected.workspace_id = notices.workspace_id, true)
+
+),
+
+-- Grain: expected renewal that something explains.
+explained as (
+
+    select
+        account_id,
+        subscription_id,
+        end_date,
+        min(rank) as rank,
+    from explanations
+    group by account_id, subscription_id, end_date
+
+)
+
+select
+    expected.account_id,
+    expected.subscription_id,
+    expected.attribution,
+    expected.plan_id,
+    expected.end_date,
+    {{ month_number('expected.end_date') }} as month_number,
+    expected.mrr,
+    expected.currency,
+    case explained.rank
+        when 1 then 'renewed'
+        when 2 then 'ended'
+        when 3 then 'overdue'
+    end as outcome,
+from expected
+left join explained
+    on
+        expected.account_id = explained.account_id
+        and expected.subscription_id = explained.subscription_id
+        and expected.end_date = explained.end_date
