@@ -242,4 +242,4 @@ def test_history_changes_when_an_old_event_arrives_late(bench: Workbench) -> Non
 @pytest.mark.slow
 def test_dbt_unit_tests_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
     bench = Workbench(tmp_path_factory.mktemp("unit"))
-    assert bench.unit_tests().nodes >= 16
+    assert bench.unit_tests().nodes >= 23
