@@ -365,7 +365,7 @@ async def _send_json(
         protocol.answer(status, headers, body)
         return
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    if is_closing:
+    if is_closing and not any(name == b"expect" for name, _ in scope["headers"]):
         await send({"type": "http.response.body", "body": body, "more_body": True})
         await _linger(receive)
         body = b""

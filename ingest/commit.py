@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import threading
 import time
@@ -45,6 +46,7 @@ GROUP_BYTES_MAX: Final = 8 * 1024 * 1024
 COMPANY_RECORDS: Final = 4
 PROBE_INTERVAL_SECONDS: Final = 1.0
 FULL_BYTES: Final = 1024 * 1024
+FULL_ERRNOS: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 SICK_PROBES_MAX: Final = 3
 
 
@@ -298,6 +300,11 @@ class Committer:
         """SQLite calls a full disk by several names, such as an I/O error of its shared memory."""
         if isinstance(error, apsw.FullError):
             return True
+        try:
+            if self._connection.system_errno in FULL_ERRNOS:
+                return True
+        except apsw.ConnectionClosedError:
+            pass
         try:
             return shutil.disk_usage(self._ledger.parent).free < FULL_BYTES
         except OSError:

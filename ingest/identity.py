@@ -30,9 +30,9 @@ def fields_hash(event_type: str, business: Business, stated_instant: int | None)
     return _digest(event_type, canonical_json(business), stated_instant)
 
 
-def other_hash(sender_event: str, payload: bytes, stated_instant: int | None) -> str:
+def other_hash(sender_event: str, payload_sha256: str, stated_instant: int | None) -> str:
     """`fields_hash` of an event of unknown type: its exact bytes count."""
-    return _digest(sender_event, sha256(payload).hexdigest(), stated_instant)
+    return _digest(sender_event, payload_sha256, stated_instant)
 
 
 def content_id(digest: str, instant: int | None, *, file_line: tuple[str, int] | None) -> str:

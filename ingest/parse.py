@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 from ingest import identity, values
@@ -324,7 +325,7 @@ def _digest(
     stated: int | None,
 ) -> str:
     if kind.name == OTHER:
-        return identity.other_hash(sender_event, body, stated)
+        return identity.other_hash(sender_event, sha256(body).hexdigest(), stated)
     return identity.fields_hash(kind.name, business, stated)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import select
 import shutil
@@ -32,7 +31,7 @@ from ingest.ledger import open_ledger
 from ingest.observe import METRICS_FOLDER_VARIABLE, configure_logging, log
 from ingest.paths import keep_files_private
 from ingest.settings import Settings, ensure_credentials
-from ingest.worker import BACKLOG, SICK_EXIT_CODE, listen
+from ingest.worker import BACKLOG, SICK_EXIT_CODE, listen, sent_settings
 
 WORKER_RESTART_SECONDS: Final = 1.0
 WORKER_STOP_SECONDS_MAX: Final = 7.0
@@ -68,14 +67,8 @@ class Worker:
     """A listening child; its standard input is the string it hangs on."""
 
     def __init__(self, settings: Settings, listener: socket.socket, metrics_folder: str) -> None:
-        given = settings.model_dump(mode="json", exclude={"secrets", "tokens"})
-        self._command = [
-            sys.executable,
-            "-m",
-            "ingest.worker",
-            str(listener.fileno()),
-            json.dumps(given),
-        ]
+        self._command = [sys.executable, "-m", "ingest.worker", str(listener.fileno())]
+        self._settings = sent_settings(settings)
         self._listener = listener
         self._environment = {**os.environ, METRICS_FOLDER_VARIABLE: metrics_folder}
         self._started_at = 0.0
@@ -83,12 +76,16 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._started_at = time.monotonic()
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             pass_fds=(self._listener.fileno(),),
             env=self._environment,
         )
+        assert process.stdin is not None
+        process.stdin.write(self._settings)
+        process.stdin.flush()
+        return process
 
     def keep_running(self) -> None:
         """Start it again where it has ended, at most once a second.

@@ -12,10 +12,12 @@ import ipaddress
 import os
 import re
 import secrets as random_source
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -30,6 +32,8 @@ _NAMED: Final = re.compile(r"([a-z0-9_-]{1,32})=(.+)", re.DOTALL)
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 WEBHOOK_PATH: Final = "/webhooks/uchat"
+PREFIX: Final = "HOOKLAKE_"
+DATA_DIR: Final = Path("data")
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,10 @@ class Settings(BaseSettings):
     """All settings of one installation. Durations in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HOOKLAKE_", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    data_dir: Path = Field(Path("data"), description="where everything is kept")
+    data_dir: Path = Field(DATA_DIR, description="where everything is kept")
     host: str = Field("127.0.0.1", description="address the receiver listens on")
     port: int = Field(8080, ge=0, le=65535, description="port of the receiver")
     dashboard_host: str = Field("127.0.0.1", description="address the dashboard listens on")
@@ -217,7 +221,10 @@ class Settings(BaseSettings):
 
     @field_validator("token_header", "hmac_header", "hmac_timestamp_header")
     @classmethod
-    def _check_header_name(cls, value: str) -> str:
+    def _check_header_name(cls, value: str, info: ValidationInfo) -> str:
+        is_needed = info.field_name != "token_header" and "hmac" in info.data.get("verify", ())
+        if is_needed and not value:
+            raise ValueError("scheme 'hmac' needs this header's name")
         if value and not _HEADER_NAME.fullmatch(value):
             raise ValueError("a header's name has letters, digits and hyphens only")
         return value
@@ -238,29 +245,40 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
     if data_dir is not None:
         given["data_dir"] = data_dir
-    dotenv = Path(".env")
+    local = _read_file(Path(".env"))
     try:
-        _check_text(dotenv)
-        root = given.get("data_dir") or _DataDirOnly(_env_file=dotenv).data_dir
-        files = (DataDir(Path(root)).secrets, dotenv)  # the later one wins
-        _check_text(files[0])
-        return Settings(_env_file=files, **given)
+        root = {**local, **_DataDirOnly().model_dump(exclude_unset=True), **given}.get("data_dir")
+        kept = _read_file(DataDir(Path(root or DATA_DIR)).secrets)
+        return Settings(**{**kept, **local, **_from_environment(local | kept), **given})
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
 
 
-def _check_text(path: Path) -> None:
+def _read_file(path: Path) -> dict[str, Any]:
+    """The settings a file states, as they stand: a secret may hold `${…}`."""
     try:
-        if path.is_file():
-            path.read_text("utf-8")
+        values = dotenv_values(path, interpolate=False, encoding="utf-8") if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError([f"{path} cannot be read: {what}"]) from None
+    found = {}
+    for key, value in values.items():
+        name = key.lower().removeprefix(PREFIX.lower())
+        if value is not None and key.upper().startswith(PREFIX) and name in Settings.model_fields:
+            found[name] = value
+    return found
+
+
+def _from_environment(names: Iterable[str]) -> dict[str, str]:
+    """What the environment says of settings that a file states too."""
+    values = {key.upper(): value for key, value in os.environ.items()}
+    wanted = {name: f"{PREFIX}{name.upper()}" for name in names}
+    return {name: values[key] for name, key in wanted.items() if key in values}
 
 
 class _DataDirOnly(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="HOOKLAKE_", extra="ignore")
-    data_dir: Path = Path("data")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    data_dir: Path = DATA_DIR
 
 
 def _problems(error: ValidationError) -> list[str]:

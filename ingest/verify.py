@@ -33,7 +33,7 @@ WINDOW_SECONDS: Final = 300
 _TIMESTAMP: Final = re.compile(rb"[0-9]{10}")
 _HEX_SHA256: Final = re.compile(rb"[0-9a-f]{64}")
 _BASE64_SHA256: Final = re.compile(rb"[A-Za-z0-9+/]{43}=")
-_DELIVERY_ID: Final = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII, no full stop
+_DELIVERY_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")  # visible ASCII
 _SIGNATURE_VERSION: Final = re.compile(rb"[a-zA-Z0-9]{1,16}")
 _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32, "sha512": 64}
 
@@ -164,7 +164,7 @@ class Verifier:
             raise _RefusalError(
                 scheme,
                 "malformed_header",
-                f"{family}-id is not 1 to 256 visible ASCII characters without a full stop",
+                f"{family}-id is not 1 to 256 visible ASCII characters",
             )
         seconds = _timestamp(scheme, f"{family}-timestamp", timestamp)
         given = []

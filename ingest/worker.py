@@ -28,13 +28,14 @@ from ingest.lander import Lander
 from ingest.ledger import open_read_only
 from ingest.observe import Metrics, configure_logging
 from ingest.paths import keep_files_private
-from ingest.settings import Settings, load_settings
+from ingest.settings import NamedSecret, Settings
 
 OUTCOME_SECONDS_MAX: Final = 7.5
 """A delivery is given up after this; with the sweep's interval no answer is later than 8 s."""
 
 SWEEP_SECONDS: Final = 0.25
 FREE_SPACE_SECONDS: Final = 1.0
+LAG_SECONDS: Final = 0.25
 SHUTDOWN_SECONDS_MAX: Final = 5
 BACKLOG: Final = 2048
 SICK_EXIT_CODE: Final = 70
@@ -54,6 +55,8 @@ class Watch:
         self._settings = settings
         self._is_space_low = False
         self._free_bytes = 0
+        self._lag = 0.0
+        self._lag_seen_at = -LAG_SECONDS
         self.is_draining = False
         self.committer: Committer | None = None
         self.look()
@@ -72,10 +75,13 @@ class Watch:
         return "low_space" if self._is_space_low else None
 
     def report(self) -> dict[str, Any]:
+        now = time.monotonic()
+        if now - self._lag_seen_at >= LAG_SECONDS:  # whoever asks often does not stall the loop
+            self._lag_seen_at, self._lag = now, self._landing_lag_seconds()
         return {
             "free_bytes": self._free_bytes,
             "queue_bytes": self.committer.queue_bytes if self.committer else 0,
-            "landing_lag_seconds": self._landing_lag_seconds(),
+            "landing_lag_seconds": self._lag,
         }
 
     def _landing_lag_seconds(self) -> float:
@@ -253,12 +259,29 @@ async def _tend(
             lander.keep_running()
 
 
+def sent_settings(settings: Settings) -> bytes:
+    """The parent's settings for a worker: through a pipe, so that no argument holds a secret."""
+    given = settings.model_dump(mode="json", exclude={"secrets", "tokens"})
+    for name in ("secrets", "tokens"):
+        given[name] = [(secret.name, secret.value) for secret in getattr(settings, name)]
+    return json.dumps(given).encode() + b"\n"
+
+
+def received_settings(line: bytes) -> Settings:
+    """What the parent sent; it has checked all of it, so nothing is read or checked again."""
+    given = json.loads(line)
+    given["data_dir"] = Path(given["data_dir"])
+    given["verify"] = tuple(given["verify"])
+    for name in ("secrets", "tokens"):
+        given[name] = tuple(NamedSecret(*pair) for pair in given[name])
+    return Settings.model_construct(**given)
+
+
 def main(arguments: list[str]) -> int:
-    """`arguments`: the listening socket's descriptor, and the settings as JSON without secrets."""
+    """`arguments`: the listening socket's descriptor. Standard input: one line of settings."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     keep_files_private()
-    given = json.loads(arguments[1])
-    settings = load_settings(Path(given.pop("data_dir")), **given)
+    settings = received_settings(sys.stdin.buffer.readline())
     configure_logging(settings.log_level)
     try:
         with socket.socket(fileno=int(arguments[0])) as listener:

@@ -25,7 +25,7 @@ import duckdb
 from ingest.catalogue import LakeFile
 from ingest.contract import BUSINESS_COLUMNS, LAKE_COLUMNS, OTHER
 from ingest.errors import StorageError
-from ingest.identity import fields_hash
+from ingest.identity import fields_hash, other_hash
 from ingest.paths import DataDir
 from warehouse.settle import Stored, settle
 
@@ -429,17 +429,10 @@ def _claimants(engine: Engine, ids: set[str]) -> dict[tuple[str, int], Stored]:
 def _stored(row: tuple[Any, ...]) -> Stored:
     node, seq, stored_id, received_at, event_type, sender_event, body_sha256, instant = row[:8]
     if event_type == OTHER:
-        digest = other_digest(sender_event, body_sha256, instant)
+        digest = other_hash(sender_event, body_sha256, instant)
     else:
         digest = fields_hash(event_type, row[8:], instant)
     return Stored(stored_id, received_at, node, seq, digest)
-
-
-def other_digest(sender_event: str, body_sha256: str, instant: int | None) -> str:
-    """`identity.other_hash` from the body's digest; the state does not keep bodies."""
-    from ingest.identity import _digest
-
-    return _digest(sender_event, body_sha256, instant)
 
 
 def _attribute(engine: Engine, first_new: int, *, contested: bool) -> None:

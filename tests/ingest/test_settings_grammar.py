@@ -323,3 +323,17 @@ def test_the_command_lists_all_problems_and_exits_2_without_starting(tmp_path: P
     assert "hush" not in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_secret_in_a_file_is_taken_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("HOOKLAKE_TOKENS=a${HOME}b\n")
+    (token,) = load_settings(tmp_path / "data").tokens
+    assert token.value == "a${HOME}b"
+
+
+def test_scheme_hmac_needs_the_names_of_its_headers(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HOOKLAKE_HMAC_HEADER: scheme 'hmac' needs"):
+        load_settings(tmp_path, verify="hmac", hmac_header="")

@@ -351,8 +351,8 @@ def test_webhook_and_svix_headers_together_are_refused() -> None:
         assert reason(verdict) == "repeated_header"
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "a.b", "é", "a\x7f", "x" * 257, "a\n"])
-def test_a_standard_id_is_visible_ascii_without_a_full_stop(name: str) -> None:
+@pytest.mark.parametrize("name", ["", " ", "a b", "é", "a\x7f", "x" * 257, "a\n"])
+def test_a_standard_id_is_visible_ascii(name: str) -> None:
     headers: list[tuple[str, str | bytes]] = [("webhook-id", name.encode()), *standard()[1:]]
     assert reason(judge(verifier("standard", STANDARD_SECRET), headers)) == "malformed_header"
 
