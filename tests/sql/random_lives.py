@@ -7,6 +7,7 @@ instant are common. Overdue notices alone never share an instant with another ev
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,11 +23,20 @@ FIELDS = (
 PRICES = (
     Price("free", 0, "USD", "month", Decimal("0.00"), date(2026, 1, 1)),
     Price("trial", 0, "USD", "month", Decimal("0.00"), date(2026, 1, 1)),
-    Price("business", 1, "USD", "month", Decimal("29.00"), date(2026, 1, 1), date(2026, 2, 10)),
+    Price(
+        "business",
+        1,
+        "USD",
+        "month",
+        Decimal("29.00"),
+        date(2026, 1, 1),
+        date(2026, 2, 10),
+        Decimal("10.00"),
+    ),
     Price("business", 1, "USD", "month", Decimal("35.00"), date(2026, 2, 10)),
     Price("large", 3, "USD", "month", Decimal("149.00"), date(2026, 1, 1)),
-    Price("yearly", 1, "USD", "year", Decimal("99.99"), date(2026, 1, 1)),
-    Price("euro", 1, "EUR", "month", Decimal("20.00"), date(2026, 1, 1)),
+    Price("yearly", 1, "USD", "year", Decimal("99.99"), date(2026, 1, 1), cost=Decimal("30.06")),
+    Price("euro", 1, "EUR", "month", Decimal("20.00"), date(2026, 1, 1), cost=Decimal("25.00")),
     Price("old", 2, "EUR", "month", Decimal("7.00"), date(2025, 1, 1), date(2026, 2, 1)),
 )
 CATALOGUE = Catalogue(list(PRICES))
@@ -50,7 +60,7 @@ def catalogue_csv() -> str:
     """The catalogue as the file the growth team would edit."""
     lines = ["plan_id,plan_name,tier,currency,interval,price,cost,valid_from,valid_to"]
     lines += [
-        f"{p.plan_id},{p.plan_id},{p.tier},{p.currency},{p.interval},{p.price},1.00,"
+        f"{p.plan_id},{p.plan_id},{p.tier},{p.currency},{p.interval},{p.price},{p.cost},"
         f"{p.valid_from or ''},{p.valid_to or ''}"
         for p in PRICES
     ]
@@ -98,6 +108,29 @@ def random_history(chance: random.Random, account_id: str, first_seq: int) -> li
         event |= _fields(chance, event_type, at.date(), plans, account_id)
         events.append(event)
     return events
+
+
+def resent(chance: random.Random, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Some of the events once more, received at another time or node under another number."""
+    return [
+        event
+        | {
+            "received_at": event["received_at"]
+            + timedelta(seconds=chance.choice([-1, 0, 0, 3600])),
+            "node": chance.choice(["n1", "n2"]),
+            "seq": 10_000_000 + number,
+        }
+        for number, event in enumerate(events)
+        if chance.random() < 0.1
+    ]
+
+
+def once(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the rows of one event the first received."""
+    kept: dict[str, dict[str, Any]] = {}
+    for event in sorted(events, key=lambda e: (e["received_at"], e["node"], e["seq"])):
+        kept.setdefault(event["event_id"], event)
+    return list(kept.values())
 
 
 def _fields(

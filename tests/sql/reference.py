@@ -32,6 +32,7 @@ class Price:
     price: Decimal
     valid_from: date | None = None
     valid_to: date | None = None
+    cost: Decimal = NOTHING
 
     @property
     def months(self) -> int:
@@ -42,6 +43,11 @@ class Price:
     def monthly(self) -> Decimal:
         """Price of a month, rounded half away from zero to the cent."""
         return (self.price / self.months).quantize(CENT, ROUND_HALF_UP)
+
+    @property
+    def monthly_cost(self) -> Decimal:
+        """Cost of a month, rounded alike."""
+        return (self.cost / self.months).quantize(CENT, ROUND_HALF_UP)
 
 
 @dataclass
@@ -92,6 +98,8 @@ class State:
     first_start: date | None = None
     stated_day: int = 0
     auto_renew: bool | None = None
+    said: list[tuple[datetime, date | None, bool | None]] = field(default_factory=list)
+    """Known end and auto_renew after each plan event of the state."""
 
     @property
     def start(self) -> datetime:
@@ -104,9 +112,18 @@ class State:
         return self.price.monthly if self.is_paid and self.price else NOTHING
 
     @property
+    def cost(self) -> Decimal:
+        """Monthly cost, nothing for what is unpriced or unpaid."""
+        return self.price.monthly_cost if self.is_paid and self.price else NOTHING
+
+    @property
     def months(self) -> int:
         """Months of one interval."""
         return self.price.months if self.price else 1
+
+    def runs_at(self, instant: datetime) -> bool:
+        """Whether it is the state at that instant."""
+        return self.start <= instant and (self.end is None or instant < self.end)
 
 
 @dataclass
@@ -193,6 +210,9 @@ class Account:
             self._finish(subscription)
         self._closings()
         self._episodes()
+        self.movements: list[tuple[datetime, str, str, Decimal]] = []
+        """Instant, currency, kind and amount of every movement of MRR."""
+        self.changes()
 
     # -- identity and folding
 
@@ -314,6 +334,7 @@ class Account:
         state = subscription.state
         if state and state.is_paid and state.plan_id == plan:
             self._move_end(state, event)
+            state.said.append((now, state.known_end, state.auto_renew))
 
     @staticmethod
     def _change(subscription: Subscription, new: State) -> None:
@@ -513,6 +534,60 @@ class Account:
                     return state.currency or "unknown"
         return self.catalogue.only_currency or "unknown"
 
+    # -- renewals
+
+    def renewals(self) -> list[dict[str, Any]]:
+        """Every expected renewal, with what explains it or None."""
+        rows = []
+        for name, subscription in self.subscriptions.items():
+            for state in subscription.states:
+                for end in sorted(
+                    {end for _, end, _ in state.said if end} if state.is_paid else []
+                ):
+                    opens = _midnight(end - timedelta(days=3))
+                    before = [said for said in state.said if said[0] < opens]
+                    if not before or before[-1][1] != end or before[-1][2] is False:
+                        continue
+                    if state.end is not None and state.end < opens:
+                        continue
+                    is_own = state.event["attribution"] != "account"
+                    rows.append(
+                        {
+                            "account_id": self.account_id,
+                            "subscription_id": name,
+                            "attribution": state.event["attribution"],
+                            "plan_id": state.plan_id,
+                            "end_date": end,
+                            "mrr": state.mrr,
+                            "currency": state.currency,
+                            "outcome": self._explain(name if is_own else None, opens),
+                        }
+                    )
+        return rows
+
+    def _explain(self, workspace: str | None, opens: datetime) -> str | None:
+        shuts = opens + timedelta(days=8)
+        outcomes = set()
+        for closing in self.closings:
+            if not opens <= closing.event["occurred_at"] < shuts:
+                continue
+            if workspace and closing.workspace_id:
+                is_about = closing.workspace_id == workspace
+            else:
+                is_about = closing.reach == "any" or (closing.reach == "last" and not workspace)
+            if is_about:
+                outcomes.add(closing.outcome)
+        if "recovered" in outcomes:
+            return "renewed"
+        if "lost" in outcomes:
+            return "ended"
+        is_noticed = any(
+            opens <= notice["occurred_at"] < shuts
+            and (not workspace or notice["workspace_id"] in (None, workspace))
+            for notice in self.notices
+        )
+        return "overdue" if is_noticed else None
+
     # -- changes
 
     def changes(self) -> list[dict[str, Any]]:
@@ -529,6 +604,7 @@ class Account:
         holdings: dict[str, dict[str, Decimal]] = {}
         ever: set[str] = set()
         rows = []
+        self.movements = []
         for name, before, state, ever_paid in steps:
             was_paid = before is not None and before.is_paid
             currency = state.currency or (before.currency if was_paid and before else None)
@@ -536,7 +612,11 @@ class Account:
             movement = "none"
             left = before.currency if was_paid and before else None
             if left and state.is_paid and left != state.currency:
+                had = sum(holdings[left].values(), NOTHING)
                 holdings[left].pop(name)
+                has = sum(holdings[left].values(), NOTHING)
+                departure = _movement(True, bool(holdings[left]), True, (had, has))
+                self.movements.append((state.start, left, departure, has - had))
             if currency:
                 held = holdings.setdefault(currency, {})
                 was = sum(held.values(), NOTHING)
@@ -548,6 +628,7 @@ class Account:
                 movement = _movement(was_paying, bool(held), currency in ever, totals)
                 if held:
                     ever.add(currency)
+                self.movements.append((state.start, currency, movement, totals[1] - totals[0]))
             same = was_paid and before is not None and before.currency == currency
             mrr_before = before.mrr if same and before else NOTHING
             rows.append(
