@@ -8,4 +8,5 @@ OVERVIEW: Final = ""  # the main page has no name in the address
 FUNNEL: Final = "funnel"
 PLAN_CHANGES: Final = "plan-changes"
 OVERDUE_PAYMENTS: Final = "overdue-payments"
-PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS)
+ACCOUNTS: Final = "accounts"
+PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS)

@@ -10,7 +10,7 @@ import duckdb
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
-from dashboards import context, frame, states, theme
+from dashboards import context, frame, navigation, states, theme
 from dashboards.source import Source
 from dashboards.views import VIEWS, Page
 from ingest.errors import SettingsError
@@ -33,8 +33,9 @@ def main() -> None:
     st.set_page_config(page_title="hooklake", page_icon=str(ICON), layout="wide")
     st.html(theme.STYLE_SHEET)
     st.logo(str(ICON), size="large")
-    chosen = st.navigation([_navigable(page) for page in VIEWS], position="top")
-    chosen.run()
+    pages = {page.url_path: _navigable(page) for page in VIEWS}
+    navigation.use(pages)
+    st.navigation(list(pages.values()), position="top").run()
 
 
 def draw_safely(page: Page) -> None:
@@ -92,7 +93,12 @@ def draw(page: Page) -> None:
     st.title(page.title, anchor=False)
     frame.watch(installation, drawn, version)
     try:
-        filters = frame.filters_bar(source, coverage["first_registration"])
+        filters = frame.filters_bar(
+            source,
+            coverage["first_registration"],
+            has_period=page.has_period,
+            has_sources=page.has_sources,
+        )
         warn_about_plans(source)
         page.draw(source, filters)
     except DAMAGED:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards import formats, theme
+from dashboards import formats, navigation, theme
 from dashboards.export import formula_safe_csv
 from dashboards.theme import Palette
 
@@ -99,10 +99,14 @@ def table(
     *,
     key: str,
     rows_shown: int = TABLE_ROWS_SHOWN,
-) -> None:
-    """The columns named, in that order, under their headings; text is drawn as text."""
+    is_selectable: bool = False,
+) -> int | None:
+    """The columns named, in that order, under their headings; text is drawn as text.
+
+    The number of the row the reader chose, where is_selectable and one is chosen.
+    """
     height = ROW_PIXELS * (min(frame.height, rows_shown) + 1) + 3
-    st.dataframe(
+    state = st.dataframe(
         frame.select(list(columns)),
         column_config=dict(columns),
         hide_index=True,
@@ -110,7 +114,13 @@ def table(
         height=height,
         placeholder=formats.NOTHING,
         key=key,
+        on_select="rerun" if is_selectable else "ignore",
+        selection_mode="single-row",
     )
+    if not is_selectable:
+        return None
+    chosen = cast(Any, state)["selection"]["rows"]
+    return int(chosen[0]) if chosen and chosen[0] < frame.height else None
 
 
 def listing(
@@ -121,17 +131,25 @@ def listing(
     noun: tuple[str, str],
     file_name: str,
     everything: Callable[[], pl.DataFrame],
-) -> None:
+    is_selectable: bool = False,
+    opens_accounts: bool = False,
+) -> int | None:
     """A table of the newest rows with their true number, and the whole of it as CSV.
 
     frame has a column `total`; everything fetches all rows when the download is asked for.
+    opens_accounts: a chosen row leads to the page of its `account_id`. The chosen row otherwise.
     """
     total = int(frame["total"][0]) if frame.height else 0
     shown = "" if frame.height == total else f", the first {formats.count(frame.height)} shown"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{formats.counted(total, *noun)}{shown}", width="stretch")
         download(file_name, lambda: everything().drop("total"), key=f"{key}-csv")
-    table(frame, columns, key=key)
+    chosen = table(frame, columns, key=key, is_selectable=is_selectable or opens_accounts)
+    if opens_accounts:
+        st.caption("Choose a row to see everything about that account.")
+        if chosen is not None:
+            navigation.open_account(str(frame["account_id"][chosen]))
+    return chosen
 
 
 def download(file_name: str, frame: Callable[[], pl.DataFrame], *, key: str) -> None:

@@ -84,6 +84,31 @@ RECOVERY: Final = (
     "episodes are not 30 days old yet; they are in neither number."
 )
 
+LIFECYCLES: Final = {
+    "past_due": "Pays, and has an overdue payment that nothing has closed.",
+    "paying": "Has at least one paid plan now, and nothing overdue.",
+    "churned": "Paid once and has no paid plan now.",
+    "trialing": "Never paid, and registered less than 14 days ago (or as long as your trial is).",
+    "activated": "Never paid, out of the trial, and has or had a workspace.",
+    "registered": "Never paid, out of the trial, and never had a workspace.",
+}
+ACCOUNT_MRR: Final = (
+    "Monthly recurring revenue of all this owner's paid plans in the currency of the largest."
+)
+ACCOUNT_STEPS: Final = (
+    "The steps of the funnel for this owner. A later step implies the earlier ones, since a "
+    "webhook can get lost."
+)
+TIMELINE: Final = (
+    "Everything received about this owner, newest first: each event once, as it was stated. A "
+    "deletion that names only a workspace of theirs is here too."
+)
+PERIODS: Final = (
+    "Which plan held from when until when, for each workspace (or for the account, where events "
+    "name no workspace). An open end runs still."
+)
+WORKSPACES: Final = "Workspaces that these events name, with the last name told."
+
 CAUSE_LABELS: Final = {
     "wallet_short": "Wallet short",
     "non_renewal": "Not renewing",
@@ -92,6 +117,15 @@ CAUSE_LABELS: Final = {
     "workspace_deleted": "Workspace deleted",
     "expiry": "Expired",
     "early": "Ended early",
+}
+STATUS_LABELS: Final = {"open": "Open", "recovered": "Recovered", "lost": "Lost"}
+LIFECYCLE_LABELS: Final = {
+    "past_due": "Past due",
+    "paying": "Paying",
+    "churned": "Churned",
+    "trialing": "In trial",
+    "activated": "Activated",
+    "registered": "Registered only",
 }
 CAUSE_ACTIONS: Final = {
     "wallet_short": "Top up your UChat wallet",

@@ -87,23 +87,20 @@ def touch(viewing: Path, now: float | None = None) -> bool:
     return False
 
 
-def filters_bar(source: Source, first_registration: date | None) -> Filters:
-    """The widgets, bound to the address bar, and what they mean together."""
+def filters_bar(
+    source: Source,
+    first_registration: date | None,
+    *,
+    has_period: bool = True,
+    has_sources: bool = True,
+) -> Filters:
+    """The widgets, bound to the address bar, and what they mean together.
+
+    A page gets those it obeys and no others, so that nobody takes its numbers for filtered.
+    """
     today = source.version.as_of.date()
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        period = (
-            st.segmented_control(
-                "Period (UTC days, today included)",
-                list(PERIOD_DAYS),
-                default=DEFAULT_PERIOD,
-                format_func=PERIOD_LABELS.__getitem__,
-                key="period",
-                bind="query-params",
-                required=True,
-                wrap=True,
-            )
-            or DEFAULT_PERIOD
-        )
+        period = _period() if has_period else DEFAULT_PERIOD
         custom: tuple[date, ...] = ()
         if period == "custom":
             begin = first_registration or today
@@ -117,16 +114,36 @@ def filters_bar(source: Source, first_registration: date | None) -> Filters:
                 width=240,
             )
             custom = chosen if isinstance(chosen, tuple) else (chosen,)
-        sources = st.multiselect(
-            "Registration source",
-            source.ask("sources")["source"].to_list(),
-            placeholder="All sources",
-            key="source",
-            bind="query-params",
-            width=320,
-        )
+        sources = _sources(source) if has_sources else []
     return chosen_filters(
         period, custom, tuple(sources), first_day=first_registration or today, today=today
+    )
+
+
+def _period() -> str:
+    return (
+        st.segmented_control(
+            "Period (UTC days, today included)",
+            list(PERIOD_DAYS),
+            default=DEFAULT_PERIOD,
+            format_func=PERIOD_LABELS.__getitem__,
+            key="period",
+            bind="query-params",
+            required=True,
+            wrap=True,
+        )
+        or DEFAULT_PERIOD
+    )
+
+
+def _sources(source: Source) -> list[str]:
+    return st.multiselect(
+        "Registration source",
+        source.ask("sources")["source"].to_list(),
+        placeholder="All sources",
+        key="source",
+        bind="query-params",
+        width=320,
     )
 
 

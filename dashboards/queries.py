@@ -34,6 +34,7 @@ _OF_SOURCES: Final = """
         where list_contains($sources, coalesce(source, 'unknown'))
     )"""
 _IN_SOURCES: Final = "and list_contains($sources, source)"
+_FROM_SOURCES: Final = "and list_contains($sources, coalesce(source, 'unknown'))"
 
 _PAID_PERIODS: Final = """
     paid_periods as (
@@ -734,6 +735,251 @@ def days_to_recover(connection: duckdb.DuckDBPyConnection, filters: Filters) -> 
         order by cause
         """,
         filters,
+    )
+
+
+def plans(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """plan_id, accounts: the plans accounts pay for now, the most common first."""
+    return _frame(
+        connection,
+        """
+        select current_plan_id as plan_id, count(*) as accounts
+        from dim_accounts
+        where current_plan_id is not null
+        group by plan_id
+        order by accounts desc, plan_id
+        limit 200
+        """,
+    )
+
+
+def lifecycle_counts(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """lifecycle, accounts: where everybody is now."""
+    return _frame(
+        connection,
+        f"""
+        select lifecycle, count(*) as accounts
+        from dim_accounts
+        where true {_FROM_SOURCES if filters.sources else ""}
+        group by lifecycle
+        order by lifecycle
+        """,
+        filters,
+    )
+
+
+def accounts(
+    connection: duckdb.DuckDBPyConnection,
+    filters: Filters,
+    search: str = "",
+    lifecycles: Sequence[str] = (),
+    plan_ids: Sequence[str] = (),
+    is_overdue: bool = False,
+    rows: int = LIST_ROWS_MAX,
+) -> pl.DataFrame:
+    """Accounts that fit, the last active first; `total` says how many there are.
+
+    search: part of the e-mail address, or a whole workspace id; an empty choice is no condition.
+    """
+    clauses = [_FROM_SOURCES if filters.sources else ""]
+    if search:
+        clauses.append(
+            """
+            and (
+                contains(account_id, lower($search))
+                or account_id in (
+                    select account_id from int_plan_periods where subscription_id = $search
+                    union all
+                    select account_id from fct_overdue_episodes where workspace_id = $search
+                )
+            )"""
+        )
+    if lifecycles:
+        clauses.append("and list_contains($lifecycles, lifecycle)")
+    if plan_ids:
+        clauses.append("and list_contains($plan_ids, current_plan_id)")
+    if is_overdue:
+        clauses.append("and open_overdue > 0")
+    fitting = f"from dim_accounts where true {' '.join(clauses)}"
+    return _frame(
+        connection,
+        f"""
+        select
+            account_id,
+            lifecycle,
+            coalesce(source, 'unknown') as source,
+            registered_at,
+            first_paid_at,
+            current_plan_id,
+            auto_renew,
+            period_end,
+            mrr::double as mrr,
+            currency,
+            workspaces_live,
+            workspaces_total,
+            open_overdue,
+            last_event_at,
+            (select count(*) {fitting}) as total
+        {fitting}
+        order by last_event_at desc, account_id
+        limit $rows
+        """,
+        filters,
+        search=search.strip(),
+        lifecycles=list(lifecycles),
+        plan_ids=list(plan_ids),
+        rows=rows,
+    )
+
+
+def account(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFrame:
+    """The account's row of dim_accounts with its steps of the funnel; no row for a stranger.
+
+    workspace_at, paid_at and renewed_at are NULL without a registration; last_cancel_at and
+    last_cancel_cause are of the last time one of its plans ceased to be paid.
+    """
+    return _frame(
+        connection,
+        """
+        with funnel as (
+            select workspace_at, paid_at, renewed_at
+            from fct_registration_funnel
+            where account_id = $account_id
+        ),
+
+        last_cancel as (
+            select changed_at, cause
+            from fct_plan_changes
+            where account_id = $account_id and change_type = 'cancel'
+            order by changed_at desc, change_id desc
+            limit 1
+        )
+
+        select
+            accounts.* replace (accounts.mrr::double as mrr),
+            funnel.workspace_at,
+            funnel.paid_at,
+            funnel.renewed_at,
+            last_cancel.changed_at as last_cancel_at,
+            last_cancel.cause as last_cancel_cause
+        from (select * from dim_accounts where account_id = $account_id) as accounts
+        left join funnel on true
+        left join last_cancel on true
+        """,
+        account_id=account_id,
+    )
+
+
+def account_events(
+    connection: duckdb.DuckDBPyConnection, account_id: str, rows: int = LIST_ROWS_MAX
+) -> pl.DataFrame:
+    """Every stored event of the account, newest first, without bodies; `total` counts them all.
+
+    An event that names one of its workspaces and no account is its event too. Bodies are the bulk
+    of the lake, so they are left unread here: see event_body.
+    """
+    return _frame(
+        connection,
+        """
+        with stated as (
+            select * exclude (payload) from events where account_id = $account_id
+        ),
+
+        silent as (
+            select * exclude (payload)
+            from events
+            where
+                event_type = 'workspace_deleted'
+                and account_id is null
+                and workspace_id in (select workspace_id from stated)
+        )
+
+        select
+            occurred_at,
+            event_type,
+            workspace_id,
+            workspace_name,
+            plan_id,
+            source,
+            amount::double as amount,
+            currency,
+            auto_renew,
+            start_date,
+            end_date,
+            renewal_date,
+            due_date,
+            payment_id,
+            sender_event,
+            event_time_source,
+            received_at,
+            origin,
+            delivery_id,
+            event_month,
+            event_id,
+            count(*) over () as total
+        from (select * from stated union all select * from silent)
+        order by occurred_at desc, received_at desc, node desc, seq desc
+        limit $rows
+        """,
+        account_id=account_id,
+        rows=rows,
+    )
+
+
+def event_body(
+    connection: duckdb.DuckDBPyConnection, event_id: str, event_type: str, event_month: str
+) -> pl.DataFrame:
+    """payload: the bytes of one event as received; type and month say which files to read."""
+    return _frame(
+        connection,
+        """
+        select payload
+        from events
+        where
+            event_type = $event_type
+            and event_month = $event_month
+            and event_id = $event_id
+        limit 1
+        """,
+        event_id=event_id,
+        event_type=event_type,
+        event_month=event_month,
+    )
+
+
+def account_periods(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFrame:
+    """Its plan periods, newest first."""
+    return _frame(
+        connection,
+        """
+        select
+            subscription_id, plan_id, valid_from, valid_to, is_paid, is_unpriced,
+            mrr::double as mrr, currency
+        from int_plan_periods
+        where account_id = $account_id
+        order by valid_from desc, subscription_id
+        limit $rows
+        """,
+        account_id=account_id,
+        rows=LIST_ROWS_MAX,
+    )
+
+
+def account_episodes(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFrame:
+    """Its overdue episodes, newest first."""
+    return _frame(
+        connection,
+        """
+        select
+            opened_at, status, cause, amount::double as amount, currency, due_date, days_overdue,
+            closed_at, days_to_close, notices, last_notice_at, workspace_id, payment_id
+        from fct_overdue_episodes
+        where account_id = $account_id
+        order by opened_at desc, episode_id
+        limit $rows
+        """,
+        account_id=account_id,
+        rows=LIST_ROWS_MAX,
     )
 
 

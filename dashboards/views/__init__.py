@@ -12,16 +12,18 @@ from typing import Final
 from dashboards import addresses
 from dashboards.filters import Filters
 from dashboards.source import Source
-from dashboards.views import funnel, overdue, overview, plan_changes
+from dashboards.views import accounts, funnel, overdue, overview, plan_changes
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its name, its place in the address, and what draws it."""
+    """One page: its name, its place in the address, what draws it, and which filters it obeys."""
 
     title: str
     url_path: str
     draw: Callable[[Source, Filters], None]
+    has_period: bool = True
+    has_sources: bool = True
 
 
 VIEWS: Final = (
@@ -29,4 +31,5 @@ VIEWS: Final = (
     Page("Funnel", addresses.FUNNEL, funnel.draw),
     Page("Plan changes", addresses.PLAN_CHANGES, plan_changes.draw),
     Page("Overdue payments", addresses.OVERDUE_PAYMENTS, overdue.draw),
+    Page("Accounts", addresses.ACCOUNTS, accounts.draw, has_period=False),
 )

@@ -131,6 +131,7 @@ def _contacts(source: Source, filters: Filters) -> None:
         everything=lambda: source.ask(
             "open_episodes", filters, tuple(causes), rows=EXPORT_ROWS_MAX
         ),
+        opens_accounts=True,
     )
 
 

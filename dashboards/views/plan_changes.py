@@ -162,6 +162,7 @@ def _list(source: Source, filters: Filters) -> None:
         everything=lambda: source.ask(
             "plan_change_list", filters, tuple(kinds), rows=EXPORT_ROWS_MAX
         ),
+        opens_accounts=True,
     )
 
 

@@ -21,12 +21,26 @@ from ingest.paths import DataDir
 from warehouse.reader import connect, published
 
 PAGES = addresses.PAGES
+FIGURES = (
+    addresses.OVERVIEW,
+    addresses.FUNNEL,
+    addresses.PLAN_CHANGES,
+    addresses.OVERDUE_PAYMENTS,
+    addresses.ACCOUNTS,
+)
 
 
 def run_page(
-    data_dir: Path, page: str = addresses.OVERVIEW, *, clicks: dict[str, Any] | None = None
+    data_dir: Path,
+    page: str = addresses.OVERVIEW,
+    *,
+    clicks: dict[str, Any] | None = None,
+    **address: str,
 ) -> AppTest:
-    """The page as a reader of data_dir gets it, after choosing the values of `clicks`."""
+    """The page as a reader of data_dir gets it, after choosing the values of `clicks`.
+
+    address: what stands behind the question mark.
+    """
     script = (
         "import streamlit as st\n"
         "from dashboards.app import draw_safely\n"
@@ -37,6 +51,8 @@ def run_page(
     test = AppTest.from_string(script, default_timeout=30)
     for name, value in (clicks or {}).items():
         test.session_state[name] = value
+    for name, value in address.items():
+        test.query_params[name] = value
     return test.run()
 
 
@@ -70,7 +86,7 @@ def expected(data_dir: Path, sql: str) -> Any:
         return connection.execute(sql).fetchall()[0]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", FIGURES)
 @pytest.mark.parametrize("period", ["7d", "all", "custom"])
 def test_a_page_is_drawn_for_every_period(full_dir: Path, page: str, period: str) -> None:
     test = run_page(full_dir, page, clicks={"period": period})

@@ -115,6 +115,127 @@ where status = 'open'
 group by all;
 """
 
+# What the receiver would have stored for those lives, as far as the facts tell.
+EVENTS = """
+create table events as
+with told as (
+    select 'user_registered' as event_type, registered_at as occurred_at, account_id, source,
+        null::varchar as workspace_id, null::varchar as plan_id, null::boolean as auto_renew,
+        null::date as end_date, null::decimal(18, 2) as amount, null::varchar as currency,
+        null::date as due_date, null::varchar as payment_id
+    from fct_registration_funnel
+    union all
+    select 'workspace_created', workspace_at, account_id, null, 'ws' || account_id[6:10],
+        null, null, null, null, null, null, null
+    from fct_registration_funnel
+    where workspace_at is not null
+    union all
+    select 'plan_changed', changed_at, account_id, null, subscription_id, to_plan_id,
+        auto_renew, end_date, null, null, null, null
+    from fct_plan_changes
+    where to_plan_id is not null
+    union all
+    select 'workspace_deleted', changed_at, null, null, subscription_id, null, null, null, null,
+        null, null, null
+    from fct_plan_changes
+    where to_plan_id is null
+    union all
+    select 'overdue_payment', opened_at, account_id, null, workspace_id, null,
+        cause = 'wallet_short', null, amount, currency, due_date, payment_id
+    from fct_overdue_episodes
+)
+
+select
+    'event-' || row_number() over (order by occurred_at, account_id, event_type) as event_id,
+    event_type,
+    strftime(occurred_at, '%Y-%m') as event_month,
+    event_type as sender_event,
+    occurred_at,
+    'payload' as event_time_source,
+    occurred_at + interval 2 seconds as received_at,
+    'webhook' as origin,
+    null::varchar as delivery_id,
+    null::varchar as batch_id,
+    'n1' as node,
+    row_number() over (order by occurred_at, account_id, event_type) as seq,
+    account_id,
+    null::varchar as owner_id,
+    workspace_id,
+    case when event_type = 'workspace_created' then 'Shop ' || workspace_id end as workspace_name,
+    source,
+    plan_id,
+    payment_id,
+    currency,
+    auto_renew,
+    amount,
+    null::date as start_date,
+    end_date,
+    null::date as renewal_date,
+    due_date,
+    '{"event": "' || event_type || '", "data": {}}' as payload
+from told;
+"""
+
+# metrics.md: period n is judged n months and 4 days after the first paid instant, n = 0 at it.
+RETENTION = """
+create table mart_retention_monthly as
+with firsts as (
+    select account_id, currency, valid_from as began
+    from int_plan_periods
+    where is_paid
+    qualify row_number() over (
+        partition by account_id order by valid_from, subscription_id
+    ) = 1
+),
+
+judged as (
+    select
+        firsts.*,
+        n as period_number,
+        began + to_months(n::integer)
+            + case when n > 0 then interval 4 days else interval 0 days end as judged_at
+    from firsts
+    cross join unnest(generate_series(0, 24)) as numbers (n)
+),
+
+found as (
+    select
+        judged.account_id,
+        judged.currency,
+        judged.began,
+        judged.period_number,
+        judged.judged_at <= '{as_of}'::timestamptz as is_matured,
+        bool_or(periods.account_id is not null) as is_paying,
+        coalesce(sum(periods.mrr) filter (where periods.currency = judged.currency), 0) as mrr
+    from judged
+    left join int_plan_periods as periods
+        on
+            judged.account_id = periods.account_id
+            and periods.is_paid
+            and periods.valid_from <= judged.judged_at
+            and (periods.valid_to is null or periods.valid_to > judged.judged_at)
+    group by all
+),
+
+with_start as (
+    select *, first(mrr) over (partition by account_id order by period_number) as mrr_at_start
+    from found
+)
+
+select
+    date_trunc('month', began)::date as cohort_month,
+    currency,
+    period_number::integer as period_number,
+    count(*) as cohort_size,
+    count(*) filter (where is_matured) as matured,
+    case when bool_or(is_matured)
+        then count(*) filter (where is_matured and is_paying) end as retained,
+    coalesce(sum(mrr_at_start) filter (where is_matured), 0)::decimal(18, 2) as mrr_start,
+    (sum(mrr) filter (where is_matured))::decimal(18, 2) as mrr_retained
+from with_start
+group by all;
+"""
+
 
 @dataclass
 class Rows:
@@ -431,6 +552,8 @@ def _write(path: Path, rows: Rows, as_of: datetime) -> None:
             connection.execute(f"insert into {table} by name select * from incoming")
             connection.unregister("incoming")
         connection.execute(MARTS.format(windows=windows))
+        connection.execute(EVENTS)
+        connection.execute(RETENTION.format(as_of=as_of.isoformat()))
     os.chmod(path, 0o600)
 
 
