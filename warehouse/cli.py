@@ -41,6 +41,12 @@ Url = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help="Another receiver than this installation's."),
 ]
+OnlyEvent = Annotated[
+    str | None, typer.Option("--event", help="Only this event, by any of its names.")
+]
+OnlyAccount = Annotated[
+    str | None, typer.Option("--account", metavar="EMAIL", help="Only this account's.")
+]
 
 
 class Format(StrEnum):
@@ -57,6 +63,15 @@ class Status(StrEnum):
     OPEN = "open"
     REPLAYED = "replayed"
     ALL = "all"
+
+
+class Verdict(StrEnum):
+    """What can become of a delivery."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    REJECTED = "rejected"
 
 
 class Form(StrEnum):
@@ -198,6 +213,37 @@ def simulate(
             until=None if moment is None else moment.date(),
             mixed_dialects=mixed_dialects,
             url=url,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def listen(
+    data_dir: DataDir = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Show what came before, too: 30m, 2h, 1d or an instant."),
+    ] = None,
+    event: OnlyEvent = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
+    account: OnlyAccount = None,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Print what is there and exit.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show deliveries as they arrive, whatever became of them, and those of the last hours."""
+    from ingest import listen as listener
+
+    _exit(
+        listener.run(
+            load_settings(data_dir),
+            since=since,
+            event=event,
+            verdict=None if verdict is None else verdict.value,
+            account=account,
+            is_following=not no_follow,
             as_json=as_json,
         )
     )
