@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 RUNNING = "hooklake is running"
 END_SECONDS_MAX = 12.0
+FIRST_VERSION_SECONDS_MAX = 60.0
 
 
 def start(hooklake: Installation, *arguments: str) -> subprocess.Popen[bytes]:
@@ -71,7 +72,9 @@ def test_one_ctrl_c_ends_everything_and_what_was_delivered_is_kept(
     )
     assert '"accepted"' in pasted.stdout
     wait_until(
-        lambda: stored(hooklake) == 1, seconds=20, what="the delivery in the published tables"
+        lambda: stored(hooklake) == 1,
+        seconds=FIRST_VERSION_SECONDS_MAX,
+        what="the delivery in the published tables",
     )
 
     os.killpg(supervisor.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
