@@ -9,4 +9,5 @@ FUNNEL: Final = "funnel"
 PLAN_CHANGES: Final = "plan-changes"
 OVERDUE_PAYMENTS: Final = "overdue-payments"
 ACCOUNTS: Final = "accounts"
-PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS)
+SQL: Final = "sql"
+PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS, SQL)

@@ -510,6 +510,53 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     return _layered(lines, ripe, unripe, height=HEIGHT)
 
 
+def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> alt.Chart:
+    """An analyst's two columns: a line over time, or bars in the order of the answer.
+
+    Columns are renamed for drawing, since Vega reads dots and brackets in a name as a path.
+    """
+    shown = frame.select(
+        pl.col(along).alias("along"), pl.col(value).cast(pl.Float64).alias("value")
+    )
+    tooltip_value = alt.Tooltip("value:Q", title=value[:60], format=",")
+    if shown["along"].dtype == pl.String:
+        names = _names(shown.with_columns(pl.col("along").fill_null("(null)")), "along")
+        figure = (
+            alt.Chart(names)
+            .mark_bar(color=palette.blue, cornerRadiusEnd=3)
+            .encode(
+                x=alt.X("value:Q", title=value[:60], axis=alt.Axis(format="~s", tickCount=5)),
+                y=alt.Y(
+                    "along:N",
+                    sort=None,
+                    title=None,
+                    axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+                ),
+                tooltip=[alt.Tooltip("along:N", title=along[:60]), tooltip_value],
+            )
+        )
+        return _sized(figure, height=max(120, 26 * shown.height + 50))
+    dated = shown.with_columns(pl.col("along").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"))
+    figure = (
+        alt.Chart(dated)
+        .mark_line(color=palette.blue, strokeWidth=2, point=shown.height <= 60)
+        .encode(
+            x=alt.X("along:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False)),
+            y=alt.Y("value:Q", title=value[:60], axis=alt.Axis(format="~s", tickCount=5)),
+            tooltip=[
+                alt.Tooltip(
+                    "along:T",
+                    timeUnit="utcyearmonthdatehoursminutes",
+                    title=along[:60],
+                    format="%e %b %Y %H:%M",
+                ),
+                tooltip_value,
+            ],
+        )
+    )
+    return _sized(figure, height=HEIGHT)
+
+
 def _sized(figure: Any, *, height: int) -> alt.Chart:
     sized = figure.properties(height=height)
     assert isinstance(sized, alt.Chart)

@@ -108,6 +108,10 @@ PERIODS: Final = (
     "name no workspace). An open end runs still."
 )
 WORKSPACES: Final = "Workspaces that these events name, with the last name told."
+SANDBOX: Final = (
+    "One SELECT over the published tables, read-only, in a process of its own. Days and instants "
+    "are UTC. At most 10,000 rows come back; whoever needs more runs `hooklake sql`."
+)
 
 CAUSE_LABELS: Final = {
     "wallet_short": "Wallet short",

@@ -14,8 +14,8 @@ _FORMULA_STARTS = r"^[\s]*[=+\-@|%\t\r\n\x00]"
 def formula_safe_csv(frame: pl.DataFrame) -> bytes:
     """The frame as UTF-8 CSV with a byte order mark (Excel reads it as UTF-8 only then).
 
-    Text cells that a spreadsheet could take for a formula get a leading apostrophe, also
-    behind leading blanks; numbers, dates and booleans stay as they are. Instants are RFC 3339
+    Text cells and headings that a spreadsheet could take for a formula get a leading apostrophe,
+    also behind leading blanks; numbers, dates and booleans stay as they are. Instants are RFC 3339
     with Z. Source: OWASP, CSV Injection.
     """
     text = [name for name, kind in frame.schema.items() if kind == pl.String]
@@ -33,4 +33,10 @@ def formula_safe_csv(frame: pl.DataFrame) -> bytes:
             for name in instants
         ),
     )
+    headings = pl.Series(safe.columns, dtype=pl.String)
+    marked = headings.str.contains(_FORMULA_STARTS).to_list()
+    safe.columns = [
+        f"'{name}" if is_formula else name
+        for name, is_formula in zip(safe.columns, marked, strict=True)
+    ]
     return safe.write_csv(include_bom=True).encode()

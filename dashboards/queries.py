@@ -983,6 +983,36 @@ def account_episodes(connection: duckdb.DuckDBPyConnection, account_id: str) -> 
     )
 
 
+def public_columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """table_name, table_description, column_name, type, description: all that is published.
+
+    `events` comes first, then the tables by name, columns in their order.
+    """
+    return _frame(
+        connection,
+        """
+        with described as (
+            select table_name, comment from duckdb_tables()
+            where schema_name = 'main' and database_name = current_database()
+            union all
+            select view_name, comment from duckdb_views()
+            where schema_name = 'main' and database_name = current_database() and not internal
+        )
+
+        select
+            columns.table_name,
+            described.comment as table_description,
+            columns.column_name,
+            columns.data_type as type,
+            columns.comment as description
+        from duckdb_columns() as columns
+        inner join described on columns.table_name = described.table_name
+        where columns.schema_name = 'main' and columns.database_name = current_database()
+        order by columns.table_name <> 'events', columns.table_name, columns.column_index
+        """,
+    )
+
+
 _FUNNEL_SUMS: Final = ", ".join(
     f"sum({column})::bigint as {column}"
     for column in (

@@ -12,7 +12,7 @@ from typing import Final
 from dashboards import addresses
 from dashboards.filters import Filters
 from dashboards.source import Source
-from dashboards.views import accounts, funnel, overdue, overview, plan_changes
+from dashboards.views import accounts, funnel, overdue, overview, plan_changes, sql
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,5 @@ VIEWS: Final = (
     Page("Plan changes", addresses.PLAN_CHANGES, plan_changes.draw),
     Page("Overdue payments", addresses.OVERDUE_PAYMENTS, overdue.draw),
     Page("Accounts", addresses.ACCOUNTS, accounts.draw, has_period=False),
+    Page("SQL", addresses.SQL, sql.draw, has_period=False, has_sources=False),
 )
