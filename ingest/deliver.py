@@ -54,10 +54,14 @@ class ReceiverRefusedError(DeliveryError):
 
 @dataclass(frozen=True)
 class Delivery:
-    """A body and the sender's id for it; sending it twice is the same delivery."""
+    """A body and the sender's id for it; sending it twice is the same delivery.
+
+    headers: further ones, of plain ASCII; they prove nothing.
+    """
 
     body: bytes
     delivery_id: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,7 @@ def request_bytes(target: Target, delivery: Delivery, signer: Signer, now: float
         "User-Agent": "hooklake",
         "Content-Type": "application/json",
         "Content-Length": str(len(delivery.body)),
+        **dict(delivery.headers),
         **signer(Envelope(delivery.body, delivery.delivery_id, int(now))),
     }
     lines = [f"POST {target.path} HTTP/1.1"]

@@ -66,7 +66,7 @@ def run(
         since=None if since is None else moments.instant_of(since, time.time_ns() // 1_000),
     )
     line_of = json_line if as_json else _line_maker()
-    with _until_stopped() as wait, _bearing_a_lost_reader():
+    with _until_stopped() as wait, bearing_a_lost_reader():
         ledger = settings.paths.ledger
         is_new = is_following and not _await_ledger(ledger, wait)
         if is_new and not wait(0):
@@ -249,8 +249,8 @@ def _until_stopped() -> Iterator[Callable[[float], bool]]:
 
 
 @contextlib.contextmanager
-def _bearing_a_lost_reader() -> Iterator[None]:
-    """`hooklake listen | head -1` ends as quietly as it should."""
+def bearing_a_lost_reader() -> Iterator[None]:
+    """Ends the printing, not the program: `hooklake listen | head -1` is no failure."""
     try:
         yield
     except BrokenPipeError:

@@ -250,6 +250,56 @@ def listen(
 
 
 @app.command()
+def replay(
+    numbers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SEQ|FIRST-LAST]...", help="Numbers of deliveries, or ranges."),
+    ] = None,
+    data_dir: DataDir = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
+    ] = None,
+    is_all: Annotated[bool, typer.Option("--all", help="Every stored event.")] = False,
+    event: OnlyEvent = None,
+    account: OnlyAccount = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
+    ] = None,
+    has_quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Quarantined deliveries, too.")
+    ] = False,
+    url: Url = None,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send stored deliveries again, freshly signed, to this receiver or to another."""
+    from ingest import resend
+
+    _exit(
+        resend.run(
+            load_settings(data_dir),
+            numbers or (),
+            ids=ids or (),
+            is_all=is_all,
+            event=event,
+            account=account,
+            since=since,
+            until=until,
+            has_quarantined=has_quarantined,
+            url=url,
+            is_dry=is_dry,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
 def backfill(
     paths: Annotated[list[Path], typer.Argument(help="NDJSON files of exported events.")],
     data_dir: DataDir = None,
