@@ -1,0 +1,185 @@
+"""What is published is what really happened: made-up lives against the truth they wrote down.
+
+The lives are told in any mixture of dialects, parsed as the receiver does it, delivered late, out
+of order and some of them twice. Whoever writes the truth never looks at the events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.lifecycles import Life, lives
+from ingest.population import CURRENCY, PLANS, World
+from ingest.truth import PlanPeriod
+from tests.sql.made_up import deliveries
+from tests.sql.reference import add_months
+from warehouse.workbench import Workbench
+
+UNTIL = datetime(2026, 11, 22, tzinfo=UTC)
+MRR = {
+    plan.plan_id: (plan.price / plan.months).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    for plan in PLANS.values()
+}
+NOTHING = Decimal("0.00")
+
+Row = dict[str, Any]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [7, 2026])
+def test_the_warehouse_tells_what_really_happened(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    world = list(lives(World(seed=seed, accounts=700, until=UNTIL, days=500)))
+    sent = [
+        delivery
+        for life in world
+        for happening in life.happenings
+        for delivery in deliveries(happening, chance)
+    ]
+    chance.shuffle(sent)
+    bench = Workbench(tmp_path)
+    half = chance.randrange(len(sent))
+    for batch in (sent[:half], sent[half:]):
+        bench.add(batch)
+        bench.refresh(as_of=UNTIL)
+    _assert_equal(bench, "fct_registration_funnel", (asdict(life.truth.funnel) for life in world))
+    _assert_equal(
+        bench, "int_plan_periods", (asdict(p) for life in world for p in life.truth.periods)
+    )
+    _assert_equal(
+        bench, "fct_overdue_episodes", (asdict(e) for life in world for e in life.truth.episodes)
+    )
+    _assert_equal(
+        bench,
+        "dim_accounts",
+        (
+            {
+                "account_id": life.truth.funnel.account_id,
+                "registered_at": life.truth.funnel.registered_at,
+                "workspaces_total": life.truth.workspaces_total,
+                "workspaces_live": life.truth.workspaces_live,
+            }
+            for life in world
+        ),
+    )
+    _assert_equal(bench, "mart_mrr_monthly", _revenue(world))
+    _assert_equal(bench, "mart_retention_monthly", _retention(world))
+    _assert_equal(bench, "mart_overdue_monthly", _overdue(world))
+
+
+def _revenue(world: list[Life]) -> Iterator[Row]:
+    """Of every month what ran right before it and right before the next."""
+    paid = [[p for p in life.truth.periods if p.plan_id in PLANS] for life in world]
+    month = min(p.valid_from for periods in paid for p in periods).date().replace(day=1)
+    while month <= UNTIL.date():
+        following = add_months(month, 1, 1)
+        held = [(_held(periods, month), _held(periods, following)) for periods in paid]
+        stayed = [(start, end) for start, end in held if start]
+        yield {
+            "month": month,
+            "currency": CURRENCY,
+            "mrr_start": sum((sum(start) for start, _ in held), NOTHING),
+            "mrr_end": sum((sum(end) for _, end in held), NOTHING),
+            "paying_accounts_start": len(stayed),
+            "paying_accounts_end": sum(bool(end) for _, end in held),
+            "churned_accounts": sum(not end for _, end in stayed),
+            "retained_mrr": sum((min(sum(start), sum(end)) for start, end in stayed), NOTHING),
+            "expanded_mrr": sum((sum(end) for _, end in stayed), NOTHING),
+        }
+        month = following
+
+
+def _held(periods: Iterable[PlanPeriod], day: date) -> list[Decimal]:
+    """Monthly prices of the plans running right before the day begins."""
+    at = datetime(day.year, day.month, 1, tzinfo=UTC)
+    return [
+        MRR[p.plan_id]
+        for p in periods
+        if p.valid_from < at and (p.valid_to is None or p.valid_to >= at)
+    ]
+
+
+def _retention(world: list[Life]) -> Iterator[Row]:
+    cohorts: dict[date, list[list[PlanPeriod]]] = defaultdict(list)
+    for life in world:
+        paid = [p for p in life.truth.periods if p.plan_id in PLANS]
+        if paid:
+            cohorts[paid[0].valid_from.date().replace(day=1)].append(paid)
+    for month, members in cohorts.items():
+        for number in range(25):
+            judged = [(paid, _judgement(paid[0].valid_from, number)) for paid in members]
+            judged = [(paid, at) for paid, at in judged if at <= UNTIL]
+            then = [_running(paid, at) for paid, at in judged]
+            first = [_running(paid, paid[0].valid_from) for paid, _ in judged]
+            yield {
+                "cohort_month": month,
+                "currency": CURRENCY,
+                "period_number": number,
+                "cohort_size": len(members),
+                "matured": len(judged),
+                "retained": sum(bool(plans) for plans in then) if judged else None,
+                "mrr_start": sum((sum(plans) for plans in first), NOTHING),
+                "mrr_retained": sum((sum(plans) for plans in then), NOTHING) if judged else None,
+            }
+
+
+def _judgement(start: datetime, number: int) -> datetime:
+    if number == 0:
+        return start
+    day = add_months(start.date(), number, start.day)
+    return datetime.combine(day, start.timetz()) + timedelta(days=4)
+
+
+def _running(periods: Iterable[PlanPeriod], at: datetime) -> list[Decimal]:
+    return [
+        MRR[p.plan_id]
+        for p in periods
+        if p.valid_from <= at and (p.valid_to is None or at < p.valid_to)
+    ]
+
+
+def _overdue(world: list[Life]) -> Iterator[Row]:
+    counts: dict[tuple[date, str], Counter[str]] = defaultdict(Counter)
+    amounts: dict[tuple[date, str], list[Decimal]] = defaultdict(lambda: [NOTHING, NOTHING])
+    for episode in (episode for life in world for episode in life.truth.episodes):
+        key = episode.opened_at.date().replace(day=1), episode.cause
+        counts[key]["opened"] += 1
+        amounts[key][0] += episode.amount
+        if episode.opened_at > UNTIL - timedelta(days=30):
+            continue
+        counts[key]["matured_30d"] += 1
+        if episode.closed_at and episode.closed_at < episode.opened_at + timedelta(days=30):
+            counts[key][f"{episode.status}_30d"] += 1
+            amounts[key][1] += episode.amount if episode.status == "recovered" else 0
+    for (month, cause), count in counts.items():
+        yield {
+            "month": month,
+            "cause": cause,
+            "currency": CURRENCY,
+            "amount": amounts[month, cause][0],
+            "recovered_amount_30d": amounts[month, cause][1],
+            **{
+                name: count[name] for name in ("opened", "matured_30d", "recovered_30d", "lost_30d")
+            },
+        }
+
+
+def _assert_equal(bench: Workbench, table: str, truth: Iterable[Row]) -> None:
+    expected = list(truth)
+    found = [{name: row[name] for name in expected[0]} for row in bench.rows(table)]
+    wanted, got = Counter(map(_comparable, expected)), Counter(map(_comparable, found))
+    assert wanted - got == Counter(), f"{table}: happened, but not published"
+    assert got - wanted == Counter(), f"{table}: published, but never happened"
+
+
+def _comparable(row: Row) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in row.items())
