@@ -114,7 +114,8 @@ def filters_bar(
                 width=240,
             )
             custom = chosen if isinstance(chosen, tuple) else (chosen,)
-        sources = _sources(source) if has_sources else []
+        known = source.ask("sources")["source"].to_list()  # a file cut short shows here, if not yet
+        sources = _sources(known) if has_sources else []
     return chosen_filters(
         period, custom, tuple(sources), first_day=first_registration or today, today=today
     )
@@ -136,10 +137,10 @@ def _period() -> str:
     )
 
 
-def _sources(source: Source) -> list[str]:
+def _sources(known: list[str]) -> list[str]:
     return st.multiselect(
         "Registration source",
-        source.ask("sources")["source"].to_list(),
+        known,
         placeholder="All sources",
         key="source",
         bind="query-params",
