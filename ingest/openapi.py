@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ingest.contract import CONTRACT, EventType, Field
+from ingest.contract import (
+    CONTRACT,
+    ID_CHARACTERS_MAX,
+    OTHER_TYPE,
+    TYPE_BY_NAME,
+    TYPE_KEYS,
+    EventType,
+    Field,
+)
 from ingest.settings import WEBHOOK_PATH, Settings
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
@@ -64,7 +72,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
 """One body for each event, as the sender's lesson shows them (user_registered has no sample)."""
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
-    "account": {"type": "string"},
+    "account": {"type": ["string", "number"]},
     "text": {"type": ["string", "number"]},
     "plan": {"type": ["string", "number", "object"]},
     "boolean": {"type": ["boolean", "string", "integer"]},
@@ -72,7 +80,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
     "date": {"type": ["string", "number"], "description": "YYYY-MM-DD, or an instant"},
 }
 _INSTANT: Final[dict[str, Any]] = {
-    "type": ["string", "number"],
+    "type": ["string", "number", "null"],
     "description": "RFC 3339 (naive is UTC), or Unix time in seconds or milliseconds",
 }
 _PROBLEM: Final[dict[str, Any]] = {
@@ -126,15 +134,20 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
             "/metrics": _get("Prometheus metrics", "text"),
             "/openapi.json": _get("This document", "JSON"),
         },
-        "components": {
-            "schemas": {
-                "Event": {
-                    "description": "Fields under `data` or flat; the type under event, "
-                    "event_type or type. Unknown fields are kept, unknown types accepted.",
-                    "anyOf": [_event_schema(kind) for kind in CONTRACT],
-                }
-            }
-        },
+        "components": {"schemas": {"Event": event_schema()}},
+    }
+
+
+def event_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a body: valid is what becomes an event without a warning.
+
+    Two things it cannot say: an event's name may be in any case, and blank text counts as absent.
+    """
+    return {
+        "description": "Fields under `data` or flat; the type under event, event_type or type. "
+        "Unknown fields are kept, unknown types accepted.",
+        "type": "object",
+        "anyOf": [*(_schema_of(kind) for kind in CONTRACT), _schema_of(OTHER_TYPE)],
     }
 
 
@@ -142,31 +155,45 @@ def _get(summary: str, answer: str) -> dict[str, Any]:
     return {"get": {"summary": summary, "responses": {"200": {"description": answer}}}}
 
 
-def _event_schema(kind: EventType) -> dict[str, Any]:
+def _schema_of(kind: EventType) -> dict[str, Any]:
     fields = {
-        name: {**_TYPES[wanted.kind], "title": wanted.column}
+        name: {**_TYPES[wanted.kind], "type": _or_null(wanted), "title": wanted.column}
         for wanted in kind.fields
         for name in wanted.names
     }
     fields |= dict.fromkeys(("occurred_at", *kind.instants), _INSTANT)
+    identity = {"type": ["string", "number", "null"], "maxLength": ID_CHARACTERS_MAX}
     return {
         "title": kind.name,
-        "type": "object",
-        "required": ["event"],
         "properties": {
-            "event": {"enum": [kind.name, *kind.aliases]},
-            "event_id": {"type": ["string", "number"], "maxLength": 256},
-            "data": {
-                "type": "object",
-                "properties": fields,
-                "allOf": [_any_name(wanted) for wanted in kind.fields if wanted.is_required],
-            },
+            **fields,
+            "event_id": identity,
+            "data": {"type": "object", "properties": {**fields, "event_id": identity}},
         },
+        "allOf": [_type_of(kind), *(_given(field) for field in kind.fields if field.is_required)],
     }
 
 
-def _any_name(wanted: Field) -> dict[str, Any]:
-    return {"anyOf": [{"required": [name]} for name in wanted.names]}
+def _or_null(wanted: Field) -> list[str]:
+    """Null counts as absent."""
+    found = _TYPES[wanted.kind]["type"]
+    return [*([found] if isinstance(found, str) else found), "null"]
+
+
+def _type_of(kind: EventType) -> dict[str, Any]:
+    """The type's name, or one of its aliases, under any of the keys that may hold it."""
+    name: dict[str, Any] = {"enum": [kind.name, *kind.aliases]}
+    if kind is OTHER_TYPE:
+        name = {"type": "string", "minLength": 1, "not": {"enum": list(TYPE_BY_NAME)}}
+    return {"anyOf": [{"required": [key], "properties": {key: name}} for key in TYPE_KEYS]}
+
+
+def _given(wanted: Field) -> dict[str, Any]:
+    """A required field, under any of its names, in either place."""
+    given = [
+        {"required": [name], "properties": {name: _TYPES[wanted.kind]}} for name in wanted.names
+    ]
+    return {"anyOf": [{"required": ["data"], "properties": {"data": {"anyOf": given}}}, *given]}
 
 
 def _responses() -> dict[str, Any]:

@@ -300,6 +300,23 @@ def replay(
 
 
 @app.command()
+def contract(
+    data_dir: DataDir = None,
+    observed: Annotated[
+        bool,
+        typer.Option("--observed", help="Hold what was received against it; propose aliases."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON Schema, or the observation as JSON.")
+    ] = False,
+) -> None:
+    """Print the fields each event may have, or how what was received differs."""
+    from ingest import contract_help
+
+    _exit(contract_help.run(load_settings(data_dir), is_observed=observed, as_json=as_json))
+
+
+@app.command()
 def backfill(
     paths: Annotated[list[Path], typer.Argument(help="NDJSON files of exported events.")],
     data_dir: DataDir = None,
