@@ -4,5 +4,6 @@ launch.py starts the server; app.py is the script of every page view: it finds t
 version (context.py), draws the frame with filters and the data's age (frame.py, filters.py) or a
 designed state (states.py), and runs one page of views/. A page asks queries.py for frames, turns
 them into numbers (formats.py, definitions.py) and charts (charts.py) and places them with
-components.py. Nothing but queries.py holds SQL; nothing in an event becomes HTML or Markdown.
+components.py. SQL is in queries.py alone (the warehouse) and deliveries.py (the receiver's
+ledger); nothing in an event becomes HTML or Markdown.
 """

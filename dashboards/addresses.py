@@ -9,5 +9,6 @@ FUNNEL: Final = "funnel"
 PLAN_CHANGES: Final = "plan-changes"
 OVERDUE_PAYMENTS: Final = "overdue-payments"
 ACCOUNTS: Final = "accounts"
+HEALTH: Final = "data-health"
 SQL: Final = "sql"
-PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS, SQL)
+PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS, HEALTH, SQL)

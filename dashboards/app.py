@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
 from dashboards import context, frame, navigation, states, theme
+from dashboards.context import Installation
 from dashboards.source import Source
 from dashboards.views import VIEWS, Page
 from ingest.errors import SettingsError
@@ -66,6 +67,12 @@ def draw(page: Page) -> None:
         st.header("hooklake", anchor=False)
         st.button("Log in", on_click=st.login, type="primary")
         return
+    _draw_warehouse(page, installation)
+    if page.beneath is not None:
+        page.beneath(installation)
+
+
+def _draw_warehouse(page: Page, installation: Installation) -> None:
     drawn = frame.seen(installation.data_dir)
     status = frame.banner_status(installation.data_dir)
     try:

@@ -510,6 +510,54 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     return _layered(lines, ripe, unripe, height=HEIGHT)
 
 
+def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> alt.Chart:
+    """Stacked columns over time by verdict. frame: bucket (instant), verdict, deliveries."""
+    labels = definitions.VERDICT_LABELS
+    order = [label for name, label in labels.items() if name in set(frame["verdict"])]
+    colours = dict(
+        zip(labels.values(), (palette.blue, palette.grey, palette.orange, palette.red), strict=True)
+    )
+    named = frame.with_columns(pl.col("verdict").replace(labels))
+    drawn = _stacked(named, "bucket", "verdict", "deliveries", order).with_columns(
+        (pl.col("bucket") + bucket / 16).alias("bucket_from"),
+        (pl.col("bucket") + bucket * 15 / 16).alias("bucket_to"),
+    )
+    written = "%e %b %Y" if bucket >= timedelta(days=1) else "%e %b %H:%M"
+    figure = (
+        alt.Chart(drawn)
+        .mark_rect(stroke=palette.surface, strokeWidth=0.5)
+        .encode(
+            x=alt.X(
+                "bucket_from:T",
+                title=None,
+                scale=alt.Scale(type="utc", padding=8),
+                axis=alt.Axis(
+                    format="%e %b" if bucket >= timedelta(hours=6) else "%H:%M",
+                    grid=False,
+                    ticks=False,
+                    tickCount=8,
+                    labelOverlap=True,
+                ),
+            ),
+            x2="bucket_to:T",
+            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y2="high:Q",
+            color=_colour("verdict", order, palette, colours),
+            tooltip=[
+                alt.Tooltip(
+                    "bucket:T",
+                    timeUnit="utcyearmonthdatehoursminutes",
+                    title="From (UTC)",
+                    format=written,
+                ),
+                alt.Tooltip("verdict:N", title="Verdict"),
+                alt.Tooltip("deliveries:Q", title="Deliveries", format=",.0f"),
+            ],
+        )
+    )
+    return _sized(figure, height=HEIGHT - 60)
+
+
 def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> alt.Chart:
     """An analyst's two columns: a line over time, or bars in the order of the answer.
 

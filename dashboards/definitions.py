@@ -108,6 +108,42 @@ PERIODS: Final = (
     "name no workspace). An open end runs still."
 )
 WORKSPACES: Final = "Workspaces that these events name, with the last name told."
+VERDICTS: Final = {
+    "accepted": "Proved, readable, and new: stored as an event.",
+    "duplicate": "The same event again, as senders do when an answer is lost. Counted, not stored.",
+    "quarantined": (
+        "Proved to be the sender's, but no event yet: a required field is missing or the body is "
+        "no JSON. Kept byte for byte and answered 202; nothing is lost."
+    ),
+    "rejected": (
+        "Not proved to be the sender's, or refused for its form. Of these only the newest 1,000 "
+        "are remembered, without bodies."
+    ),
+}
+VERDICT_LABELS: Final = {
+    "accepted": "Accepted",
+    "duplicate": "Duplicate",
+    "quarantined": "Quarantined",
+    "rejected": "Rejected",
+}
+DELIVERIES: Final = "Everything that reached the receiver, by what became of it. Times are UTC."
+LANDING_LAG: Final = (
+    "How long the oldest accepted event has been waiting to get from the ledger into the lake. "
+    "Normally about a second. It is safe meanwhile."
+)
+REFRESH_LAG: Final = (
+    "How much newer the receiver's newest event is than the newest one in the numbers. Needs "
+    "`hooklake refresh --watch` running, and is then a few seconds."
+)
+UNKNOWN_TYPES: Final = (
+    "Events of a type hooklake does not know. They are stored whole, and move no number until a "
+    "version that knows them reads them again."
+)
+FIELDS: Final = (
+    "Unknown: fields beyond the contract, kept in the event's body only. Unreadable: known fields "
+    "with a value that could not be read, left empty in the event."
+)
+FIELD_LABELS: Final = {"unknown": "Unknown", "unreadable": "Unreadable"}
 SANDBOX: Final = (
     "One SELECT over the published tables, read-only, in a process of its own. Days and instants "
     "are UTC. At most 10,000 rows come back; whoever needs more runs `hooklake sql`."

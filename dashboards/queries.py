@@ -983,6 +983,45 @@ def account_episodes(connection: duckdb.DuckDBPyConnection, account_id: str) -> 
     )
 
 
+def unknown_event_types(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """sender_event, events, last_received_at: stored events of no known type, most first."""
+    return _frame(
+        connection,
+        """
+        select sender_event, count(*) as events, max(received_at) as last_received_at
+        from events
+        where event_type = 'other'
+        group by sender_event
+        order by events desc, sender_event
+        limit 100
+        """,
+    )
+
+
+def waiting_deletions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """One row: deletions, of workspaces that no event with an account names."""
+    return _frame(
+        connection,
+        """
+        with silent as (
+            select workspace_id
+            from events
+            where event_type = 'workspace_deleted' and account_id is null
+        )
+
+        select count(*) as deletions
+        from silent
+        where workspace_id not in (
+            select workspace_id
+            from events
+            where
+                account_id is not null
+                and workspace_id in (select workspace_id from silent)
+        )
+        """,
+    )
+
+
 def public_columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """table_name, table_description, column_name, type, description: all that is published.
 
