@@ -148,7 +148,7 @@ class Receiver:
         if isinstance(verdict, Rejected):
             self._note_rejection(verdict, scope, received_at, len(body))
             raise _RejectedAnswer(verdict)
-        self._metrics.key_uses.labels(verdict.scheme, verdict.key_name).inc()
+        self._metrics.count(self._metrics.key_uses, verdict.scheme, verdict.key_name)
         delivery = _as_delivery(body, verdict, received_at)
         outcome = await self._store(delivery, scope)
         return self._answer(delivery, outcome)
@@ -211,7 +211,7 @@ class Receiver:
 
     def _answer(self, delivery: Delivery, outcome: Outcome) -> tuple[int, dict[str, Any]]:
         event_type = outcome.event_type or delivery.content.event_type or "none"
-        self._metrics.deliveries.labels(outcome.verdict, event_type).inc()
+        self._metrics.count(self._metrics.deliveries, outcome.verdict, event_type)
         if outcome.verdict == "quarantined":
             self._log.warning(
                 "quarantined",

@@ -7,6 +7,7 @@ The lesson's samples contradict each other, so every spelling below is accepted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 OTHER: Final = "other"
@@ -40,6 +41,18 @@ class EventType:
     instants: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     takes_created_at_inside_data: bool = False
+
+    @cached_property
+    def known_names(self) -> frozenset[str]:
+        """Names inside `data` that mean something for this type."""
+        inside = ("timestamp", "created_at") if self.takes_created_at_inside_data else ()
+        fields = (name for wanted in self.fields for name in wanted.names)
+        return frozenset((*fields, *self.instants, *inside))
+
+    @cached_property
+    def instant_names(self) -> frozenset[str]:
+        """Names anywhere that may state when it happened."""
+        return frozenset(("occurred_at", "timestamp", "created_at", *self.instants))
 
 
 _EMAIL: Final = ("owner_email", "email", "user_email")

@@ -34,6 +34,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self.deliveries = Counter(
             "hooklake_deliveries",
             "Authentic deliveries, by verdict and stored event type",
@@ -92,6 +93,13 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+
+    def count(self, counter: Counter, *labels: str) -> None:
+        """Add one; finding a labelled child costs more than adding to it, so each is kept."""
+        child = self._children.get((counter, labels))
+        if child is None:
+            child = self._children[counter, labels] = counter.labels(*labels)
+        child.inc()
 
     def exposition(self) -> bytes:
         """The metrics as text; of all workers together where there are several."""

@@ -231,13 +231,15 @@ class _Reading:
     def _first(self, names: tuple[str, ...]) -> tuple[str | None, Any]:
         for place in (self.data, self.top):
             for name in names:
-                value = place.get(name)
-                if not values.is_absent(value):
-                    return name, value
+                if name in place and not values.is_absent(place[name]):
+                    return name, place[name]
         return None, None
 
     def instant(self) -> int | None:
         """The first readable instant the payload states."""
+        names = self.kind.instant_names
+        if names.isdisjoint(self.top) and names.isdisjoint(self.data):
+            return None
         for name, value in self._instants():
             if values.is_absent(value):
                 continue
@@ -277,26 +279,15 @@ class _Reading:
         return _as_id(self.top.get("id")) if self.data else None
 
     def unknown_fields(self) -> Iterator[str]:
-        known = _known_names(self.kind)
+        known = self.kind.known_names
+        if self.top.keys() <= ENVELOPE_KEYS and self.data.keys() <= known:
+            return
         for key in self.top:
             if key not in known and key not in ENVELOPE_KEYS:
                 yield key
         for key in self.data:
             if key not in known and key not in ("event_id", "occurred_at"):
                 yield f"data.{key}"
-
-
-_KNOWN: Final[dict[str, frozenset[str]]] = {}
-
-
-def _known_names(kind: EventType) -> frozenset[str]:
-    known = _KNOWN.get(kind.name)
-    if known is None:
-        inside = ("timestamp", "created_at") if kind.takes_created_at_inside_data else ()
-        known = _KNOWN[kind.name] = frozenset(
-            (*(name for wanted in kind.fields for name in wanted.names), *kind.instants, *inside)
-        )
-    return known
 
 
 def _when(

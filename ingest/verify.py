@@ -35,6 +35,10 @@ _HEX_SHA256: Final = re.compile(rb"[0-9a-f]{64}")
 _BASE64_SHA256: Final = re.compile(rb"[A-Za-z0-9+/]{43}=")
 _DELIVERY_ID: Final = re.compile(rb"[\x21-\x7e]{1,256}")  # visible ASCII
 _SIGNATURE_VERSION: Final = re.compile(rb"[a-zA-Z0-9]{1,16}")
+_STANDARD_HEADERS: Final = tuple(
+    (family, tuple(f"{family}-{part}".encode() for part in ("id", "timestamp", "signature")))
+    for family in ("webhook", "svix")
+)
 _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32, "sha512": 64}
 
 
@@ -146,11 +150,7 @@ class Verifier:
     def _standard(self, request: Request) -> Verified:
         scheme, headers = "standard", request.headers
         families = [
-            family
-            for family in ("webhook", "svix")
-            if any(
-                f"{family}-{part}".encode() in headers for part in ("id", "timestamp", "signature")
-            )
+            family for family, names in _STANDARD_HEADERS if any(name in headers for name in names)
         ]
         if len(families) > 1:
             raise _RefusalError(
