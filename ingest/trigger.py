@@ -15,18 +15,21 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 
 from ingest.contract import ENVELOPE_KEYS, TYPE_BY_NAME, EventType
-from ingest.deliver import Answer, Delivery, Signer, send_one, signer_of
+from ingest.deliver import Answer, Delivery, Signer, Tally, send_all, send_one, signer_of
 from ingest.errors import UsageError
 from ingest.payloads import body_bytes
 from ingest.settings import Settings
 from ingest.sign import Envelope
+
+Form = Literal["curl", "http"]
+COUNT_MAX: Final = 1_000_000
 
 OWNER: Final = {"owner_email": "ada.lovelace@example.com", "owner_id": "user456"}
 WORKSPACE_ID: Final = "abc123"
@@ -38,32 +41,55 @@ def run(
     settings: Settings,
     event: str,
     set_fields: Sequence[str] = (),
+    remove_fields: Sequence[str] = (),
     *,
+    count: int = 1,
     url: str | None = None,
-    as_curl: bool = False,
+    form: Form | None = None,
     as_json: bool = False,
 ) -> int:
     """Send the event to `url` (default: this installation's receiver); 0 if it was answered 200.
 
-    set_fields: `field=value` each, see `with_field`. as_curl prints a command that sends the same
-    instead of sending it. Raises: UsageError, SigningError, ReceiverAbsentError.
+    set_fields: `field=value` each, see `with_field`; remove_fields, see `without_field`, go first.
+    count: so many deliveries, each with an id of its own; `{n}` in a value set is then its number.
+    form prints requests that send the same instead of sending them.
+    Raises: UsageError, SigningError, ReceiverAbsentError.
     """
-    payload = sample(event, datetime.now(UTC))
-    for setting in set_fields:
-        payload = with_field(payload, event, setting)
-    delivery = Delivery(body_bytes(payload), f"msg_{secrets.token_hex(12)}")
+    if not 1 <= count <= COUNT_MAX:
+        raise UsageError(f"cannot send {count} deliveries: give 1 to {COUNT_MAX:,}")
+    now = datetime.now(UTC)
     target = url or settings.webhook_url
     signer = signer_of(settings)
-    if as_curl:
-        sys.stdout.write(curl_line(target, delivery, signer) + "\n")
+
+    def payloads() -> Iterator[dict[str, Any]]:
+        for number in range(1, count + 1):
+            payload = sample(event, now)
+            for name in remove_fields:
+                payload = without_field(payload, event, name)
+            for setting in set_fields:
+                filled = setting.replace("{n}", str(number)) if count > 1 else setting
+                payload = with_field(payload, event, filled)
+            yield payload
+
+    if form is not None:
+        _print_requests(form, target, map(_delivery, payloads()), signer)
         return 0
-    answer = send_one(target, delivery, signer)
+    if count > 1:
+        tally = send_all(target, map(_delivery, payloads()), signer)
+        _show_tally(event, target, tally, as_json=as_json)
+        return 0 if tally.verdicts["accepted"] + tally.verdicts["duplicate"] == tally.sent else 1
+    payload = next(payloads())
+    answer = send_one(target, _delivery(payload), signer)
     if as_json:
         found = {"http_status": answer.status, "answer": answer.document(), "sent": payload}
         sys.stdout.write(json.dumps(found) + "\n")
     else:
         _show(Console(highlight=False, markup=False, soft_wrap=True), event, target, answer)
     return 0 if answer.status == 200 else 1
+
+
+def _delivery(payload: dict[str, Any]) -> Delivery:
+    return Delivery(body_bytes(payload), f"msg_{secrets.token_hex(12)}")
 
 
 def sample(event: str, now: datetime) -> dict[str, Any]:
@@ -91,21 +117,51 @@ def with_field(payload: dict[str, Any], event: str, setting: str) -> dict[str, A
     Raises: UsageError where there is no `=` or no name before it.
     """
     name, is_given, text = setting.partition("=")
-    *parents, last = name.strip().split(".")
-    if not is_given or not all((*parents, last)):
+    if not is_given or not all(name.strip().split(".")):
         raise UsageError(f"cannot set {setting!r}: write --set field=value")
     changed: dict[str, Any] = json.loads(json.dumps(payload))
-    place = changed
-    if (parents or [last])[0] not in ENVELOPE_KEYS or _is_own_instant(event, last, parents):
-        parents = ["data", *parents]
+    parents, last = _place_of(event, name)
     if parents == ["data"]:
-        last = _spelling(changed["data"], event, last)
+        last = _spelling(changed.get("data"), event, last)
+    place = changed
     for parent in parents:
         if not isinstance(place.get(parent), dict):
             place[parent] = {}
         place = place[parent]
     place[last] = typed(text)
     return changed
+
+
+def without_field(payload: dict[str, Any], event: str, name: str) -> dict[str, Any]:
+    """The payload without one field, by any of its names; dotted names say the place.
+
+    Raises: UsageError where the sample has no such field.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(payload))
+    parents, last = _place_of(event, name)
+    place: Any = changed
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    names = {last}
+    if parents == ["data"]:
+        for family in _families(TYPE_BY_NAME.get(event)):
+            names |= set(family) if last in family else set()
+    found = [key for key in place if key in names] if isinstance(place, dict) else []
+    if not found:
+        fields = changed.get("data")
+        listed = ", ".join([*changed, *(fields if isinstance(fields, dict) else ())])
+        raise UsageError(f"cannot remove {name!r}: the sample has {listed}")
+    for key in found:
+        del place[key]
+    return changed
+
+
+def _place_of(event: str, name: str) -> tuple[list[str], str]:
+    """The objects that lead to a field, and its name; plain names are under `data`."""
+    *parents, last = name.strip().split(".")
+    if (parents or [last])[0] not in ENVELOPE_KEYS or _is_own_instant(event, last, parents):
+        parents = ["data", *parents]
+    return parents, last
 
 
 def typed(text: str) -> Any:
@@ -125,12 +181,37 @@ def typed(text: str) -> Any:
 
 def curl_line(url: str, delivery: Delivery, signer: Signer) -> str:
     """A shell command that sends the delivery; its signature is good for five minutes."""
-    envelope = Envelope(delivery.body, delivery.delivery_id, int(time.time()))
-    headers = {"Content-Type": "application/json", **signer(envelope)}
+    headers = {"Content-Type": "application/json", **signer(_envelope(delivery))}
     words = ["curl", "-sS", "-X", "POST", url]
     for name, value in headers.items():
         words += ["-H", f"{name}: {value}"]
     return shlex.join([*words, "--data-binary", delivery.body.decode()])
+
+
+def http_request(url: str, delivery: Delivery, signer: Signer) -> str:
+    """The request as an editor's REST client and `hooklake verify` read it.
+
+    It ends with the body's last byte: one more would make the signature wrong.
+    """
+    headers = {"Content-Type": "application/json", **signer(_envelope(delivery))}
+    lines = [f"POST {url} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\n".join([*lines, "", delivery.body.decode()])
+
+
+def _envelope(delivery: Delivery) -> Envelope:
+    return Envelope(delivery.body, delivery.delivery_id, int(time.time()))
+
+
+def _print_requests(form: Form, url: str, deliveries: Iterable[Delivery], signer: Signer) -> None:
+    if form == "curl":
+        for delivery in deliveries:
+            sys.stdout.write(curl_line(url, delivery, signer) + "\n")
+        return
+    for number, delivery in enumerate(deliveries):
+        separator = "\n\n###\n\n" if number else ""
+        sys.stdout.write(separator + http_request(url, delivery, signer))
+    if sys.stdout.isatty():
+        sys.stdout.write("\n")
 
 
 def _is_own_instant(event: str, name: str, parents: list[str]) -> bool:
@@ -138,10 +219,12 @@ def _is_own_instant(event: str, name: str, parents: list[str]) -> bool:
     return not parents and kind is not None and name in kind.instants
 
 
-def _spelling(data: dict[str, Any], event: str, name: str) -> str:
+def _spelling(data: Any, event: str, name: str) -> str:
     """The key to write; a different spelling of the same field is taken out of the sample."""
+    if not isinstance(data, dict):
+        return name
     for names in _families(TYPE_BY_NAME.get(event)):
-        used = next((key for key in data if key in names), None)
+        used: str | None = next((key for key in data if key in names), None)
         if name not in names or used is None or used == name:
             continue
         if name == names[0] or name == "account_id":
@@ -242,6 +325,18 @@ def _show(console: Console, event: str, url: str, answer: Answer) -> None:
     console.print(f"{answer.status} {shown}")
     for line in meaning(answer):
         console.print(line)
+
+
+def _show_tally(event: str, url: str, tally: Tally, *, as_json: bool) -> None:
+    if as_json:
+        known = ("accepted", "duplicate", "quarantined", "rejected")
+        found = {"sent": tally.sent, **{name: tally.verdicts[name] for name in known}}
+        found["other"] = tally.sent - sum(tally.verdicts[name] for name in known)
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    lines = [f"{tally.sent} times {event} -> {url}"]
+    lines += [f"  {name:<12}{amount:>8}" for name, amount in sorted(tally.verdicts.items())]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def meaning(answer: Answer) -> list[str]:

@@ -78,6 +78,7 @@ class Form(StrEnum):
     """How `trigger` shows a request instead of sending it."""
 
     CURL = "curl"
+    HTTP = "http"
 
 
 @app.command()
@@ -163,6 +164,14 @@ def trigger(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Set a field; may be given again."),
     ] = None,
+    remove_fields: Annotated[
+        list[str] | None,
+        typer.Option("--remove", metavar="FIELD", help="Leave a field out; may be given again."),
+    ] = None,
+    count: Annotated[
+        int,
+        typer.Option(min=1, help="Send so many, each its own delivery; {n} in --set counts them."),
+    ] = 1,
     url: Url = None,
     form: Annotated[
         Form | None, typer.Option("--as", help="Print the request in this form, do not send it.")
@@ -177,8 +186,10 @@ def trigger(
             load_settings(data_dir),
             event,
             set_fields or (),
+            remove_fields or (),
+            count=count,
             url=url,
-            as_curl=form is Form.CURL,
+            form=None if form is None else form.value,
             as_json=as_json,
         )
     )

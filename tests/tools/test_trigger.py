@@ -111,6 +111,39 @@ def test_a_field_of_the_envelope_is_set_there(setting: str, key: str, value: obj
     assert changed[key] == value
 
 
+@pytest.mark.parametrize(
+    ("event", "name", "gone"),
+    [
+        ("plan_changed", "plan_id", "plan_id"),
+        ("plan_changed", "data.auto_renew", "auto_renew"),
+        ("user_registered", "owner_email", "email"),
+        ("user_registered", "registered_at", "registration_timestamp"),
+        ("no_enough_credit", "credit", "credit"),
+    ],
+)
+def test_a_field_is_left_out_by_any_of_its_names(event: str, name: str, gone: str) -> None:
+    whole = trigger.sample(event, NOW)
+    data = trigger.without_field(whole, event, name)["data"]
+    assert data == {key: value for key, value in whole["data"].items() if key != gone}
+
+
+def test_the_type_or_all_fields_can_be_left_out_and_fields_set_again() -> None:
+    whole = trigger.sample("plan_changed", NOW)
+    assert trigger.without_field(whole, "plan_changed", "event") == {"data": whole["data"]}
+    bare = trigger.without_field(whole, "plan_changed", "data")
+    assert bare == {"event": "plan_changed"}
+    again = trigger.with_field(bare, "plan_changed", "plan_id=free")
+    assert again == {"event": "plan_changed", "data": {"plan_id": "free"}}
+    scalar = trigger.with_field(whole, "plan_changed", "data=5")
+    assert trigger.with_field(scalar, "plan_changed", "plan_id=free") == again
+
+
+@pytest.mark.parametrize("name", ["colour", "data.colour", "data.plan_id.deep", "occurred_at", ""])
+def test_what_the_sample_has_not_cannot_be_left_out(name: str) -> None:
+    with pytest.raises(UsageError, match="the sample has event, data, plan_id"):
+        trigger.without_field(trigger.sample("plan_changed", NOW), "plan_changed", name)
+
+
 @pytest.mark.parametrize("setting", ["plan_id", "=free", "data.=free", ".plan_id=free", ""])
 def test_a_setting_without_name_or_value_is_a_usage_error(setting: str) -> None:
     with pytest.raises(UsageError, match="--set field=value"):
@@ -135,6 +168,39 @@ def test_with_no_receiver_it_says_what_to_start(tmp_path: Any) -> None:
     settings = Settings(data_dir=tmp_path, port=9, verify="none")  # type: ignore[arg-type]
     with pytest.raises(ReceiverAbsentError, match=r"127\.0\.0\.1:9 .*`hooklake serve`"):
         trigger.run(settings, "user_registered")
+
+
+def test_many_are_sent_each_its_own_and_a_printed_request_is_believed(receiver: Receiver) -> None:
+    def hooklake(
+        command: str, *arguments: str, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HOOKLAKE, command, *arguments, "--data-dir", receiver.data_dir],
+            env=environment(HOOKLAKE_PORT=str(receiver.port)),
+            capture_output=True,
+            text=True,
+            input=stdin,
+            check=False,
+        )
+
+    many = ("--count", "20", "--set", "owner_email=user{n}@example.com", "--json")
+    done = hooklake("trigger", "plan_changed", *many)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accepted"] == 20
+    with open_read_only(receiver.settings.paths.ledger) as ledger:
+        accounts = {row[0] for row in ledger.execute("select account_id from inbox")}
+    assert accounts == {f"user{number}@example.com" for number in range(1, 21)}
+
+    lacking = hooklake("trigger", "plan_changed", "--count", "3", "--remove", "plan_id")
+    assert lacking.returncode == 1
+    assert "quarantined        3" in lacking.stdout
+
+    printed = hooklake("trigger", "plan_changed", "--as", "http")
+    assert printed.stdout.startswith(f"POST {receiver.settings.webhook_url} HTTP/1.1\n")
+    assert hooklake("verify", stdin=printed.stdout).returncode == 0
+    assert hooklake("verify", stdin=printed.stdout + "\n").returncode == 1
+    three = hooklake("trigger", "plan_changed", "--as", "http", "--count", "3").stdout
+    assert len(three.split("\n\n###\n\n")) == 3
 
 
 def test_all_six_are_accepted_a_gap_is_named_and_a_curl_line_works(receiver: Receiver) -> None:
