@@ -11,4 +11,14 @@ OVERDUE_PAYMENTS: Final = "overdue-payments"
 ACCOUNTS: Final = "accounts"
 HEALTH: Final = "data-health"
 SQL: Final = "sql"
-PAGES: Final = (OVERVIEW, FUNNEL, PLAN_CHANGES, OVERDUE_PAYMENTS, ACCOUNTS, HEALTH, SQL)
+RETENTION: Final = "retention"
+PAGES: Final = (
+    OVERVIEW,
+    FUNNEL,
+    RETENTION,
+    PLAN_CHANGES,
+    OVERDUE_PAYMENTS,
+    ACCOUNTS,
+    HEALTH,
+    SQL,
+)

@@ -510,6 +510,111 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     return _layered(lines, ripe, unripe, height=HEIGHT)
 
 
+def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerChart:
+    """The cohort triangle: a cell for each cohort and period, with its share written in it.
+
+    frame: figures.retention(); at most the newest 36 cohorts. Cells of which nobody has matured
+    stay empty; those of which not all have are framed.
+    """
+    cohorts = frame["cohort_month"].unique().sort(descending=True).head(36)
+    shown = frame.filter(pl.col("cohort_month").is_in(cohorts.implode())).with_columns(
+        pl.format(
+            "{}  ({})",
+            pl.col("cohort_month").dt.strftime("%b %Y"),
+            pl.col("cohort_size"),
+        ).alias("cohort"),
+        pl.when("is_whole")
+        .then(pl.lit("all had the time"))
+        .otherwise(pl.lit("still maturing"))
+        .alias("state"),
+    )
+    order = shown.sort("cohort_month")["cohort"].unique(maintain_order=True).to_list()
+    known = shown.filter(pl.col("rate").is_not_null())
+    whole, maturing = known.filter("is_whole"), known.filter(~pl.col("is_whole"))
+    base_title, kept_title, number = (
+        ("Had the time", "Still pay", ",.0f")
+        if measure == "accounts"
+        else ("MRR at first", "MRR now", ",.2f")
+    )
+    most = max(1.0, _most(known["rate"]))
+
+    def drawn(cells: pl.DataFrame) -> alt.Chart:
+        return alt.Chart(cells).encode(
+            x=alt.X(
+                "period_number:O",
+                title="months since the first payment",
+                scale=alt.Scale(domain=sorted(shown["period_number"].unique().to_list())),
+                axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False),
+            ),
+            y=alt.Y(
+                "cohort:N",
+                sort=order,
+                scale=alt.Scale(domain=order),
+                title=None,
+                axis=alt.Axis(ticks=False, domain=False, labelLimit=_LABEL_PIXELS_MAX),
+            ),
+            tooltip=[
+                alt.Tooltip("cohort:N", title="First paid (accounts)"),
+                alt.Tooltip("period_number:O", title="Months later"),
+                alt.Tooltip("rate:Q", title="Retained", format=".1%"),
+                alt.Tooltip("kept:Q", title=kept_title, format=number),
+                alt.Tooltip("matured:Q", title=base_title, format=number),
+                alt.Tooltip("state:N", title="Cohort"),
+            ],
+        )
+
+    fill = alt.Color(
+        "rate:Q", scale=alt.Scale(domain=[0, most], range=list(palette.heat)), legend=None
+    )
+    cells = drawn(whole).mark_rect(stroke=palette.surface, strokeWidth=2).encode(color=fill)
+    framed = (
+        drawn(maturing)
+        .mark_rect(stroke=palette.muted, strokeWidth=1, strokeDash=[3, 2], fillOpacity=0.55)
+        .encode(color=fill)
+    )
+    deep = (alt.datum.rate > most * 0.55) & (alt.datum.state == "all had the time")
+    written = (
+        drawn(known.with_columns((pl.col("rate") * 100).alias("percent")))
+        .mark_text(fontSize=11)
+        .encode(
+            text=alt.Text("percent:Q", format=".0f"),
+            color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
+        )
+    )
+    return _layered(cells, framed, written, height=max(180, 28 * len(order) + 70))
+
+
+def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerChart:
+    """A line over the months since the first payment. frame: figures.retention_curve()."""
+    base_title, kept_title, number = (
+        ("Had the time", "Still pay", ",.0f")
+        if measure == "accounts"
+        else ("MRR at first", "MRR now", ",.2f")
+    )
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "period_number:Q",
+            title="months since the first payment",
+            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+        ),
+        y=alt.Y(
+            "rate:Q",
+            title=None,
+            scale=alt.Scale(domain=[0, max(1.0, _most(frame["rate"]))]),
+            axis=alt.Axis(format=".0%", tickCount=5),
+        ),
+        tooltip=[
+            alt.Tooltip("period_number:Q", title="Months later"),
+            alt.Tooltip("rate:Q", title="Retained", format=".1%"),
+            alt.Tooltip("kept:Q", title=kept_title, format=number),
+            alt.Tooltip("matured:Q", title=base_title, format=number),
+        ],
+    )
+    lines = base.mark_line(color=palette.blue, strokeWidth=2)
+    points = base.mark_point(color=palette.blue, filled=True, size=50, opacity=1)
+    return _layered(lines, points, height=HEIGHT)
+
+
 def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> alt.Chart:
     """Stacked columns over time by verdict. frame: bucket (instant), verdict, deliveries."""
     labels = definitions.VERDICT_LABELS

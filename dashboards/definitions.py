@@ -108,6 +108,20 @@ PERIODS: Final = (
     "name no workspace). An open end runs still."
 )
 WORKSPACES: Final = "Workspaces that these events name, with the last name told."
+RETENTION: Final = (
+    "Of everybody who began to pay, those who still did that many months and 4 days later (after "
+    "the renewal and UChat's days of grace). Only those for whom that moment has come are in "
+    "either number.\n\n"
+    "Formula: still paying ÷ had the time. Revenue: their MRR then ÷ their MRR at first, in the "
+    "currency of the first plan; it can exceed 100 %."
+)
+TRIANGLE: Final = (
+    "Each row is the accounts that first paid in that month, their number in brackets; each cell "
+    "the percentage kept that many months later. Empty: nobody's time has come yet."
+)
+RETENTION_CURVE: Final = (
+    "All cohorts added up, so large months weigh more. The right end rests on older cohorts alone."
+)
 VERDICTS: Final = {
     "accepted": "Proved, readable, and new: stored as an event.",
     "duplicate": "The same event again, as senders do when an answer is lost. Counted, not stored.",

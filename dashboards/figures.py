@@ -188,3 +188,49 @@ def course_frame(level: Balance, filters: Filters) -> pl.DataFrame:
     """day, value: the course of a balance from the first day of the period on."""
     days = [filters.first_day + timedelta(days=offset) for offset in range(filters.days)]
     return pl.DataFrame({"day": days, "value": level.course[1:]}, schema_overrides={"day": pl.Date})
+
+
+def retention(mart: pl.DataFrame, measure: str, currency: str | None) -> pl.DataFrame:
+    """cohort_month, period_number, cohort_size, matured, kept, rate, is_whole, ordered.
+
+    mart: queries.retention(). measure `accounts`: matured and kept count accounts, over all
+    currencies; `revenue`: they are MRR at the start and now, of one currency. rate is None where
+    nobody has matured; is_whole: everybody of the cohort has.
+    """
+    chosen = mart if currency is None else mart.filter(pl.col("currency") == currency)
+    matured, kept = (
+        ("matured", "retained") if measure == "accounts" else ("mrr_start", "mrr_retained")
+    )
+    return (
+        chosen.group_by("cohort_month", "period_number")
+        .agg(
+            pl.col("cohort_size").sum(),
+            pl.col("matured").sum().alias("accounts_matured"),
+            pl.col(matured).sum().alias("base"),
+            pl.col(kept).sum().alias("kept"),
+        )
+        .select(
+            "cohort_month",
+            "period_number",
+            "cohort_size",
+            pl.col("base").alias("matured"),
+            pl.when(pl.col("base") > 0).then(pl.col("kept")).alias("kept"),
+            (pl.col("kept") / pl.when(pl.col("base") > 0).then(pl.col("base"))).alias("rate"),
+            (pl.col("accounts_matured") == pl.col("cohort_size")).alias("is_whole"),
+        )
+        .sort("cohort_month", "period_number")
+    )
+
+
+def retention_curve(cells: pl.DataFrame) -> pl.DataFrame:
+    """period_number, kept, matured, rate: sums over all cohorts, not a mean of their rates.
+
+    cells: retention(). Periods for which nobody has matured are left out.
+    """
+    return (
+        cells.group_by("period_number")
+        .agg(pl.col("kept").sum(), pl.col("matured").sum())
+        .filter(pl.col("matured") > 0)
+        .with_columns((pl.col("kept") / pl.col("matured")).alias("rate"))
+        .sort("period_number")
+    )

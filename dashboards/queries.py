@@ -738,6 +738,21 @@ def days_to_recover(connection: duckdb.DuckDBPyConnection, filters: Filters) -> 
     )
 
 
+def retention(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """mart_retention_monthly with amounts for drawing, by cohort, currency and period."""
+    return _frame(
+        connection,
+        """
+        select
+            cohort_month, currency, period_number, cohort_size, matured, retained,
+            mrr_start::double as mrr_start,
+            mrr_retained::double as mrr_retained
+        from mart_retention_monthly
+        order by cohort_month, currency, period_number
+        """,
+    )
+
+
 def plans(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """plan_id, accounts: the plans accounts pay for now, the most common first."""
     return _frame(

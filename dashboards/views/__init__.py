@@ -13,7 +13,16 @@ from dashboards import addresses
 from dashboards.context import Installation
 from dashboards.filters import Filters
 from dashboards.source import Source
-from dashboards.views import accounts, funnel, health, overdue, overview, plan_changes, sql
+from dashboards.views import (
+    accounts,
+    funnel,
+    health,
+    overdue,
+    overview,
+    plan_changes,
+    retention,
+    sql,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,13 @@ class Page:
 VIEWS: Final = (
     Page("Overview", addresses.OVERVIEW, overview.draw),
     Page("Funnel", addresses.FUNNEL, funnel.draw),
+    Page(
+        "Retention",
+        addresses.RETENTION,
+        retention.draw,
+        has_period=False,
+        has_sources=False,
+    ),
     Page("Plan changes", addresses.PLAN_CHANGES, plan_changes.draw),
     Page("Overdue payments", addresses.OVERDUE_PAYMENTS, overdue.draw),
     Page("Accounts", addresses.ACCOUNTS, accounts.draw, has_period=False),
