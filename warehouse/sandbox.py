@@ -13,10 +13,12 @@ as long as importing DuckDB.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import re
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -28,6 +30,7 @@ import duckdb
 
 PREFIX: Final = "select * from (\n"
 BLOCK_ROWS: Final = 1000
+PR_SET_PDEATHSIG: Final = 1  # Source: prctl(2), linux/prctl.h
 
 # They run text as SQL, or functions by name, behind the back of every check made here.
 FUNCTIONS_REFUSED: Final = re.compile(
@@ -43,6 +46,7 @@ class RefusedStatementError(Exception):
 
 
 def main() -> None:
+    _end_with_parent()
     request = json.load(sys.stdin)
     answer = sys.stdout
     _limit_process(request["memory_bytes"], request["cpu_seconds"])
@@ -58,8 +62,14 @@ def main() -> None:
         _say(answer, {"error": "memory", "message": "no memory left"})
 
 
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when the one that asked is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _limit_process(memory_bytes: int, cpu_seconds: int) -> None:
-    """What DuckDB allots beside its own limit, and a loop after the parent's death, end here."""
+    """What DuckDB allots beside its own limit ends here."""
     room = 2 * memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (room, room))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
