@@ -91,6 +91,7 @@ faults: $(STAMP) ## the fault tests at full size (ONLY=… picks some by name)
 
 .PHONY: bench
 bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000')
+	@$(BIN)/python tests/bench/acknowledge.py
 	@$(BIN)/python tests/bench/refresh.py $(ARGS)
 
 .PHONY: screenshots
