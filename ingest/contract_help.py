@@ -292,7 +292,8 @@ def _name(field: str) -> str:
 def _show_contract(console: Console) -> None:
     for kind in CONTRACT:
         also = f" (also {', '.join(kind.aliases)})" if kind.aliases else ""
-        table = _table("field", "names, best first", "value", title=f"{kind.name}{also}")
+        console.print(f"{kind.name}{also}", style="bold")
+        table = _table("field", "names, best first", "value")
         for field in kind.fields:
             mark = "" if field.is_required else "?"
             table.add_row(field.column + mark, ", ".join(field.names), _KINDS[field.kind])
@@ -311,17 +312,18 @@ def _show_observation(console: Console, observation: Observation) -> None:
     if not observation.events and not observation.quarantined:
         console.print("nothing was received yet; `hooklake trigger plan_changed` sends something")
         return
-    counted = _table("event", "stored", "in quarantine", title="Received")
+    console.print("Received", style="bold")
+    counted = _table("event", "stored", "in quarantine")
     for name in sorted({*observation.events, *observation.quarantined}):
         stored = observation.events.get(name, 0)
         counted.add_row(name, str(stored), str(observation.quarantined.get(name, 0)))
     console.print(counted)
     for title, headings, rows in _tables(observation):
         console.print()
+        console.print(title if rows else f"{title}: none", style="bold", soft_wrap=True)
         if not rows:
-            console.print(f"{title}: none")
             continue
-        table = _table(*headings, title=title)
+        table = _table(*headings)
         for row in rows:
             table.add_row(*(Text(one_line(cell, 80)) for cell in row))
         console.print(table)
@@ -367,8 +369,8 @@ def _tables(
     )
 
 
-def _table(*headings: str, title: str) -> Table:
-    table = Table(box=None, header_style="bold", title=title, title_justify="left", pad_edge=False)
+def _table(*headings: str) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
