@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -287,6 +291,30 @@ def test_it_may_start_before_the_receiver_and_misses_nothing(tmp_path: Path) -> 
 def test_it_ends_while_it_waits_for_a_ledger(tmp_path: Path) -> None:
     listener = Listener(tmp_path / "data", awaited="waiting")
     assert listener.end(signal.SIGINT) == (0, "", "")
+
+
+def test_in_a_terminal_verdicts_are_coloured_and_ctrl_c_ends_it(
+    settings: Settings, connection: apsw.Connection
+) -> None:
+    keep(connection, plan_changed(event_id="e1"), NOW)
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [HOOKLAKE, "listen", "--since", "1h", "--data-dir", settings.data_dir],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env=environment(TERM="xterm"),
+    )
+    os.close(terminal)
+    shown = b""
+    while b"Ctrl-C ends" not in shown:
+        shown += os.read(master, 4096)
+    assert b"\x1b[32maccepted   \x1b[0m  plan_changed" in shown
+    os.write(master, b"\x03")
+    assert process.wait(10) == 0
+    os.close(master)
 
 
 def test_an_idle_listener_ends_when_its_reader_is_gone(connection: apsw.Connection) -> None:
