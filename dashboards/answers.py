@@ -104,6 +104,7 @@ def examples(folder: Path) -> list[Example]:
             continue
         first = query.splitlines()[0]
         title = first.removeprefix("--").strip() if first.startswith("--") else ""
+        title = title.removeprefix("Question:").strip()
         found.append(Example(title or path.stem.replace("_", " ").capitalize(), query))
     return found
 

@@ -536,7 +536,7 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerC
         if measure == "accounts"
         else ("MRR at first", "MRR now", ",.2f")
     )
-    most = max(1.0, _most(known["rate"]))
+    most = min(1.5, max(1.0, _most(known["rate"])))  # one outlier must not pale all others
 
     def drawn(cells: pl.DataFrame) -> alt.Chart:
         return alt.Chart(cells).encode(
@@ -564,7 +564,9 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerC
         )
 
     fill = alt.Color(
-        "rate:Q", scale=alt.Scale(domain=[0, most], range=list(palette.heat)), legend=None
+        "rate:Q",
+        scale=alt.Scale(domain=[0, most], range=list(palette.heat), clamp=True),
+        legend=None,
     )
     cells = drawn(whole).mark_rect(stroke=palette.surface, strokeWidth=2).encode(color=fill)
     framed = (
@@ -572,7 +574,7 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerC
         .mark_rect(stroke=palette.muted, strokeWidth=1, strokeDash=[3, 2], fillOpacity=0.55)
         .encode(color=fill)
     )
-    deep = (alt.datum.rate > most * 0.55) & (alt.datum.state == "all had the time")
+    deep = (alt.datum.rate > most * 0.7) & (alt.datum.state == "all had the time")
     written = (
         drawn(known.with_columns((pl.col("rate") * 100).alias("percent")))
         .mark_text(fontSize=11)

@@ -207,7 +207,8 @@ def test_an_unknown_theme_is_drawn_light() -> None:
 
 
 def _layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    return spec.get("layer", [spec])
+    layers: list[dict[str, Any]] = spec.get("layer", [spec])
+    return layers
 
 
 def _encodings(spec: dict[str, Any]) -> list[dict[str, Any]]:

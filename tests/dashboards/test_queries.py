@@ -43,6 +43,8 @@ QUESTIONS: tuple[tuple[Callable[..., pl.DataFrame], tuple[Any, ...]], ...] = (
     (queries.open_episodes, (["wallet_short"],)),
     (queries.recovery, (AS_OF,)),
     (queries.days_to_recover, ()),
+    (queries.lifecycle_counts, ()),
+    (queries.accounts, ("a", ["paying"], ["business"], True)),
 )
 
 

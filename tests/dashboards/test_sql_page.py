@@ -16,6 +16,7 @@ from warehouse_builder import build_warehouse
 
 from dashboards import addresses, answers, charts, queries, theme
 from dashboards.export import formula_safe_csv
+from dashboards.views import sql
 from warehouse.adhoc import Answer, QueryError
 
 __all__ = ["environment"]  # a fixture of the pages' tests, used here as well
@@ -159,13 +160,24 @@ def test_only_two_telling_columns_become_a_chart() -> None:
 def test_examples_are_the_analyses(tmp_path: Path) -> None:
     (tmp_path / "b_second.sql").write_text("select 1\n")
     (tmp_path / "a_first.sql").write_text(
-        "-- Who pays most?\nselect * from {{ ref('dim_accounts') }} limit 5\n"
+        "-- Question: Who pays most?\nselect * from {{ ref('dim_accounts') }} limit 5\n"
     )
     (tmp_path / "c_macro.sql").write_text("-- Of dbt alone\nselect {{ as_of() }}\n")
     found = answers.examples(tmp_path)
     assert [example.title for example in found] == ["Who pays most?", "B second"]
-    assert found[0].query == "-- Who pays most?\nselect * from dim_accounts limit 5"
+    assert found[0].query == "-- Question: Who pays most?\nselect * from dim_accounts limit 5"
     assert answers.examples(tmp_path / "nowhere") == []
+
+
+def test_the_projects_own_questions_are_offered(full_dir: Path) -> None:
+    titles = [example.title for example in answers.examples(sql.ANALYSES)]
+    assert titles and len(set(titles)) == len(titles)
+    assert not any(title.startswith("Question") for title in titles)
+    test = run_page(full_dir, addresses.SQL)
+    chosen = next(box for box in test.selectbox if box.label == "Example questions")
+    assert chosen.options == titles
+    chosen.select_index(0).run()
+    assert test.text_area[0].value == answers.examples(sql.ANALYSES)[0].query
 
 
 def test_a_caret_stands_under_the_place() -> None:
