@@ -116,7 +116,9 @@ def seq_before(connection: apsw.Connection, since: int) -> int:
     low, high = 0, newest_seq(connection)
     while low < high:
         middle = (low + high) // 2
-        row = connection.execute(_NEXT_RECEIPT, {"seq": middle + 1}).fetchone()
+        row: tuple[Any, ...] | None = connection.execute(
+            _NEXT_RECEIPT, {"seq": middle + 1}
+        ).fetchone()
         if row is None or row[0] >= since - COMMIT_DELAY_MICROSECONDS:
             high = middle
         else:
@@ -149,11 +151,12 @@ def rejections(
     """Refused requests with after < rejection_id <= until; only the newest 1,000 are kept."""
     if not wanted.wants_rejections:
         return
-    for number, received_at, reason, detail, client in connection.execute(
+    rows: list[tuple[Any, ...]] = connection.execute(
         "select rejection_id, received_at, reason, detail, client from rejections"
         " where rejection_id > ? and rejection_id <= ? order by rejection_id",
         (after, until),
-    ).fetchall():
+    ).fetchall()
+    for number, received_at, reason, detail, client in rows:
         logged = Logged(
             "rejected",
             received_at,
