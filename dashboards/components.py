@@ -146,10 +146,15 @@ def listing(
         download(file_name, lambda: everything().drop("total"), key=f"{key}-csv")
     chosen = table(frame, columns, key=key, is_selectable=is_selectable or opens_accounts)
     if opens_accounts:
-        st.caption("Choose a row to see everything about that account.")
-        if chosen is not None:
-            navigation.open_account(str(frame["account_id"][chosen]))
+        say_and_open_account(frame, chosen)
     return chosen
+
+
+def say_and_open_account(frame: pl.DataFrame, chosen: int | None) -> None:
+    """Under a table of accounts: what choosing a row does, and doing it."""
+    st.caption("Choose a row to see everything about that account.")
+    if chosen is not None:
+        navigation.open_account(str(frame["account_id"][chosen]))
 
 
 def download(file_name: str, frame: Callable[[], pl.DataFrame], *, key: str) -> None:

@@ -177,7 +177,7 @@ def _last_day(source: Source, filters: Filters) -> None:
         components.nothing("Nothing happened in the last 24 hours that these filters let through.")
         return
     with st.expander(f"The latest {formats.count(latest.height)}, newest first", expanded=False):
-        components.table(
+        chosen = components.table(
             latest.with_columns(
                 pl.col("what").replace(definitions.HAPPENED_LABELS),
                 pl.col("detail").replace(definitions.CAUSE_LABELS),
@@ -191,7 +191,9 @@ def _last_day(source: Source, filters: Filters) -> None:
                 "detail": st.column_config.TextColumn("Source, plans or cause"),
             },
             key="latest",
+            is_selectable=True,
         )
+        components.say_and_open_account(latest, chosen)
 
 
 def _registrations_chart(source: Source, filters: Filters) -> None:
