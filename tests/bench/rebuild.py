@@ -61,6 +61,11 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     bench.refresh()  # dbt's import and parse are paid once per process
     full = bench.refresh(full=True)
     say(f"full rebuild: {full.seconds:.2f} s = {full.seconds / scan:.1f} x the scan")
+    within = sum(transformer.seconds.values())
+    stages = ", ".join(
+        f"{name} {spent:.2f}" for name, spent in full.stages.items() if spent >= 0.01
+    )
+    say(f"    {stages}; {within:.2f} s within {len(transformer.seconds)} models and tests")
     dearest = sorted(transformer.seconds.items(), key=lambda item: -item[1])
     for name, seconds in dearest[: arguments.models]:
         say(f"    {name}: {seconds:.2f} s")

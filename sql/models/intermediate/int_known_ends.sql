@@ -19,27 +19,11 @@ states as (
 
 ),
 
-plan_changed as (
-
-    select * from {{ account_ref('stg_plan_changed') }}
-
-),
-
-plan_renewed as (
-
-    select * from {{ account_ref('stg_plan_renewed') }}
-
-),
-
 -- The state an event falls into: the last one begun by then.
 in_states as (
 
     select
-        plan_events.account_id,
-        plan_events.subscription_id,
-        plan_events.event_number,
-        plan_events.occurred_us,
-        plan_events.plan_id,
+        plan_events.*,
         max(states.state_number) over (
             partition by plan_events.account_id, plan_events.subscription_id
             order by plan_events.event_number
@@ -63,7 +47,19 @@ in_paid_states as (
         in_states.state_number,
         in_states.event_number,
         in_states.occurred_us,
+        in_states.event_type = 'plan_renewed' as is_renewal,
+        in_states.auto_renew,
+        in_states.end_date,
+        in_states.renewal_date,
         states.interval_months,
+        first_value(in_states.start_date ignore nulls) over (
+            partition by
+                in_states.account_id,
+                in_states.subscription_id,
+                in_states.state_number
+            order by in_states.event_number
+            rows between unbounded preceding and current row
+        ) as first_start_date,
     from in_states
     inner join states
         on
@@ -72,39 +68,6 @@ in_paid_states as (
             and in_states.state_number = states.state_number
             and in_states.plan_id = states.plan_id
     where states.is_paid
-
-),
-
-with_dates as (
-
-    select
-        in_paid_states.account_id,
-        in_paid_states.subscription_id,
-        in_paid_states.state_number,
-        in_paid_states.event_number,
-        in_paid_states.occurred_us,
-        in_paid_states.interval_months,
-        plan_renewed.account_id is not null as is_renewal,
-        coalesce(plan_changed.auto_renew, plan_renewed.auto_renew) as auto_renew,
-        coalesce(plan_changed.end_date, plan_renewed.end_date) as end_date,
-        plan_renewed.renewal_date,
-        first_value(plan_changed.start_date ignore nulls) over (
-            partition by
-                in_paid_states.account_id,
-                in_paid_states.subscription_id,
-                in_paid_states.state_number
-            order by in_paid_states.event_number
-            rows between unbounded preceding and current row
-        ) as first_start_date,
-    from in_paid_states
-    left join plan_changed
-        on
-            in_paid_states.account_id = plan_changed.account_id
-            and in_paid_states.event_number = plan_changed.event_number
-    left join plan_renewed
-        on
-            in_paid_states.account_id = plan_renewed.account_id
-            and in_paid_states.event_number = plan_renewed.event_number
 
 ),
 
@@ -132,7 +95,7 @@ stated_ends as (
             else 0
         end as months_added,
         extract(day from first_start_date) as first_start_day,
-    from with_dates
+    from in_paid_states
 
 ),
 

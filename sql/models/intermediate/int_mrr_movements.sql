@@ -99,9 +99,7 @@ named as (
             when mrr_after < mrr_before then 'contraction'
             else 'none'
         end as mrr_movement,
-        {{ month_number(
-            'cast(' ~ instant('occurred_us') ~ ' as date)'
-        ) }} as month_number,
+        {{ month_number(utc_date('occurred_us')) }} as month_number,
     from totals
 
 ),

@@ -3,21 +3,9 @@
 -- the workspace it names, and whether it speaks for the account as a whole.
 with
 
-events as (
-
-    select * from {{ account_ref('stg_account_events') }}
-
-),
-
 plan_renewed as (
 
     select * from {{ account_ref('stg_plan_renewed') }}
-
-),
-
-plan_changed as (
-
-    select * from {{ account_ref('stg_plan_changed') }}
 
 ),
 
@@ -76,14 +64,10 @@ payments as (
         plan_events.account_id,
         plan_events.event_number,
         plan_events.occurred_us,
-        plan_changed.workspace_id,
+        plan_events.workspace_id,
         'recovered' as outcome,
         'any' as reach,
     from plan_events
-    inner join plan_changed
-        on
-            plan_events.account_id = plan_changed.account_id
-            and plan_events.event_number = plan_changed.event_number
     left join prices
         on
             plan_events.plan_id = prices.plan_id
@@ -106,18 +90,14 @@ payments as (
 ends_of_payment as (
 
     select
-        states.account_id,
-        states.event_number,
-        states.occurred_us,
-        events.workspace_id,
+        account_id,
+        event_number,
+        occurred_us,
+        workspace_id,
         'lost' as outcome,
         'any' as reach,
     from states
-    inner join events
-        on
-            states.account_id = events.account_id
-            and states.event_number = events.event_number
-    where states.is_paid_before and not states.is_paid
+    where is_paid_before and not is_paid
 
 ),
 

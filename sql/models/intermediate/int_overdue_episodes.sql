@@ -119,7 +119,7 @@ select
     coalesce(opened.outcome, 'open') as status,
     opened.closed_at,
     opened.closed_us,
-    cast(opened.closed_at as date) - opened.opened_date as days_to_close,
+    {{ utc_date('opened.closed_us') }} - opened.opened_date as days_to_close,
     opened.event_number,
     opened.event_id,
 from opened

@@ -1,6 +1,7 @@
 {{ config(database='delta', schema='main') }}
 -- One row per event that states, proves or ends the plan of a subscription, with the
--- plan it leads to (NULL = none) and the one before it, restore gaps not yet healed.
+-- plan it leads to (NULL = none) and the one before it, restore gaps not yet healed,
+-- and all that later models ask of the event.
 -- Left out: renewals of a plan nobody knows, and account-level renewals that would open
 -- a paid state while a workspace of the account is paid.
 with
@@ -44,10 +45,16 @@ stated as (
         subscription_id,
         attribution,
         event_number,
+        event_id,
         event_type,
         occurred_us,
         event_time_source = 'date' as is_day_only,
+        workspace_id,
         plan_id,
+        auto_renew,
+        start_date,
+        end_date,
+        cast(null as date) as renewal_date,
     from plan_changed
     union all
     select
@@ -55,10 +62,16 @@ stated as (
         plan_renewed.subscription_id,
         plan_renewed.attribution,
         plan_renewed.event_number,
+        plan_renewed.event_id,
         plan_renewed.event_type,
         plan_renewed.occurred_us,
         plan_renewed.event_time_source = 'date' as is_day_only,
+        plan_renewed.workspace_id,
         plan_renewed.plan_id,
+        plan_renewed.auto_renew,
+        cast(null as date) as start_date,
+        plan_renewed.end_date,
+        plan_renewed.renewal_date,
     from plan_renewed
     left join barred_renewals
         on
@@ -91,7 +104,9 @@ closures as (
             when subscriptions.is_account_level then 'account' else 'workspace'
         end as attribution,
         deletions.deletion_event_number as event_number,
+        deletions.deletion_event_id as event_id,
         deletions.deleted_us as occurred_us,
+        deletions.workspace_id,
     from deletions
     inner join subscriptions on deletions.account_id = subscriptions.account_id
     where
@@ -120,10 +135,16 @@ priced as (
         subscription_id,
         attribution,
         event_number,
+        event_id,
         'workspace_deleted' as event_type,
         occurred_us,
         false as is_day_only,
+        workspace_id,
         cast(null as varchar) as plan_id,
+        cast(null as boolean) as auto_renew,
+        cast(null as date) as start_date,
+        cast(null as date) as end_date,
+        cast(null as date) as renewal_date,
         false as is_plan_unstated,
         false as is_paid,
     from closures
@@ -137,9 +158,15 @@ resolved as (
         subscription_id,
         attribution,
         event_number,
+        event_id,
         event_type,
         occurred_us,
         is_day_only,
+        workspace_id,
+        auto_renew,
+        start_date,
+        end_date,
+        renewal_date,
         is_plan_unstated,
         case
             when is_plan_unstated
@@ -159,10 +186,16 @@ select
     subscription_id,
     attribution,
     event_number,
+    event_id,
     event_type,
     occurred_us,
     is_day_only,
+    workspace_id,
     plan_id,
+    auto_renew,
+    start_date,
+    end_date,
+    renewal_date,
     lag(plan_id) over (
         partition by account_id, subscription_id order by event_number
     ) as plan_id_before,

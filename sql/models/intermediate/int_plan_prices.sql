@@ -10,8 +10,8 @@ catalogue as (
         *,
         lower(trim(plan_id)) as plan_key,
         case interval when 'year' then 12 else 1 end as interval_months,
-        {{ microseconds('cast(valid_from as ' ~ type_instant() ~ ')') }} as from_us,
-        {{ microseconds('cast(valid_to as ' ~ type_instant() ~ ')') }} as to_us,
+        {{ midnight_us('valid_from') }} as from_us,
+        {{ midnight_us('valid_to') }} as to_us,
     from {{ ref('plan_prices') }}
 
 ),

@@ -16,8 +16,7 @@ known_ends as (
 
     select
         *,
-        {{ microseconds('cast(known_end_date - 3 as ' ~ type_instant() ~ ')') }}
-            as window_from_us,
+        {{ midnight_us('(known_end_date - 3)') }} as window_from_us,
     from {{ account_ref('int_known_ends') }}
     where known_end_date is not null and coalesce(auto_renew, true)
 

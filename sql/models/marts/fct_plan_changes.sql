@@ -6,28 +6,10 @@ states as (
 
     select
         *,
-        cast({{ instant('occurred_us') }} as date) as changed_date,
+        {{ utc_date('occurred_us') }} as changed_date,
         case when is_paid or is_paid_before then coalesce(currency, currency_before) end
             as change_currency,
     from {{ account_ref('int_plan_states') }}
-
-),
-
-events as (
-
-    select * from {{ account_ref('stg_account_events') }}
-
-),
-
-plan_changed as (
-
-    select * from {{ account_ref('stg_plan_changed') }}
-
-),
-
-plan_renewed as (
-
-    select * from {{ account_ref('stg_plan_renewed') }}
 
 ),
 
@@ -148,11 +130,11 @@ typed as (
 )
 
 select
-    md5(typed.subscription_id || '|' || events.event_id) as change_id,
+    md5(typed.subscription_id || '|' || typed.event_id) as change_id,
     typed.account_id,
     typed.subscription_id,
     typed.attribution,
-    events.occurred_at as changed_at,
+    {{ instant('typed.occurred_us') }} as changed_at,
     typed.plan_id_before as from_plan_id,
     typed.plan_id as to_plan_id,
     typed.change_type,
@@ -165,25 +147,13 @@ select
     coalesce(movements.account_mrr_after, 0) as account_mrr_after,
     coalesce(movements.mrr_movement, 'none') as mrr_movement,
     typed.change_currency as currency,
-    coalesce(plan_changed.auto_renew, plan_renewed.auto_renew) as auto_renew,
-    plan_changed.start_date,
-    coalesce(plan_changed.end_date, plan_renewed.end_date) as end_date,
+    typed.auto_renew,
+    typed.start_date,
+    typed.end_date,
     cancels.cause,
     typed.is_unpriced,
-    events.event_id,
+    typed.event_id,
 from typed
-inner join events
-    on
-        typed.account_id = events.account_id
-        and typed.event_number = events.event_number
-left join plan_changed
-    on
-        typed.account_id = plan_changed.account_id
-        and typed.event_number = plan_changed.event_number
-left join plan_renewed
-    on
-        typed.account_id = plan_renewed.account_id
-        and typed.event_number = plan_renewed.event_number
 left join movements
     on
         typed.account_id = movements.account_id

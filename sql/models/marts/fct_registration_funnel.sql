@@ -68,7 +68,8 @@ first_periods as (
         or periods.valid_to > registered.occurred_at
         or (
             periods.is_day_only
-            and cast(periods.valid_from as date) = registered.occurred_date
+            and {{ utc_date(microseconds('periods.valid_from')) }}
+            = registered.occurred_date
         )
     qualify row_number() over (
         partition by registered.account_id

@@ -22,7 +22,7 @@ notices as (
 
     select
         numbered.*,
-        cast(numbered.occurred_at as date) as occurred_date,
+        {{ utc_date('numbered.occurred_us') }} as occurred_date,
         coalesce(events.payment_id, numbered.subscription_id) as notice_key,
         events.payment_id,
         events.amount,

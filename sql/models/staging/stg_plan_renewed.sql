@@ -27,7 +27,7 @@ renewals as (
         events.end_date,
         events.renewal_date,
         coalesce(
-            events.renewal_date, cast(numbered.occurred_at as date)
+            events.renewal_date, {{ utc_date('numbered.occurred_us') }}
         ) as renewed_date,
     from numbered
     inner join events on numbered.event_id = events.event_id

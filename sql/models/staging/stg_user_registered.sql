@@ -23,7 +23,7 @@ select
     numbered.event_id,
     numbered.occurred_at,
     numbered.occurred_us,
-    cast(numbered.occurred_at as date) as occurred_date,
+    {{ utc_date('numbered.occurred_us') }} as occurred_date,
     events.source,
 from numbered
 inner join events on numbered.event_id = events.event_id
