@@ -132,6 +132,7 @@ STYLE_SHEET: Final = """
 [class*="st-key-cards"] > [data-testid="stLayoutWrapper"] { height: 100%; }
 [class*="st-key-card-"] { height: 100%; }
 [class*="st-key-card-"] > :last-child { margin-top: auto; }
+.st-key-sql textarea { font-family: "Source Code Pro", monospace; font-size: .875rem; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
   [class*="st-key-cards"] { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .5rem; }

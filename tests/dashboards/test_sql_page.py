@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from warehouse_builder import build_warehouse
 from dashboards import addresses, answers, charts, queries, theme
 from dashboards.export import formula_safe_csv
 from dashboards.views import sql
-from warehouse.adhoc import Answer, QueryError
+from warehouse.adhoc import Answer, QueryError, QueryStoppedError
 
 __all__ = ["environment"]  # a fixture of the pages' tests, used here as well
 
@@ -184,3 +185,26 @@ def test_a_caret_stands_under_the_place() -> None:
     assert answers.pointed("select\n\tx y", QueryError("no", 2, 4)) == "\tx y\n\t  ^"
     assert answers.pointed("select", QueryError("no")) is None
     assert answers.pointed("select", QueryError("no", 9, 1)) is None
+
+
+def test_time_is_up_for_a_query_and_not_for_the_page(
+    full_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKLAKE_DATA_DIR", str(full_dir))
+    stopped = sql._ask("select count(*) from range(1000000000000) a, range(9) b", 1, version=1)
+    assert isinstance(stopped.error, QueryStoppedError) and stopped.frame is None
+    assert 1 <= stopped.seconds < 10
+    after = sql._ask("select 1 as n", 10, version=1)
+    assert after.error is None and after.frame is not None
+
+
+def test_only_so_many_questions_run_at_once(
+    full_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKLAKE_DATA_DIR", str(full_dir))
+    monkeypatch.setattr(sql, "_running", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(sql, "WAIT_SECONDS_MAX", 0.01)
+    with sql._running:
+        refused = sql._ask("select 1 as n", 10, version=1)
+    assert isinstance(refused.error, QueryStoppedError) and "ask again" in str(refused.error)
+    assert sql._ask("select 1 as n", 10, version=1).error is None
