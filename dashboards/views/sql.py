@@ -168,7 +168,9 @@ def _show(outcome: Outcome) -> None:
             charts.answer(frame, along, value, components.palette()),
             "Chart of the answer; the table below has its numbers",
         )
-    components.table(frame, dict.fromkeys(frame.columns), key="answer")
+    components.table(
+        frame, {name: st.column_config.Column() for name in frame.columns}, key="answer"
+    )
 
 
 def _failed(query: str, error: HooklakeError) -> None:

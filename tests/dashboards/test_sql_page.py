@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -41,6 +42,8 @@ def test_an_answer_is_the_warehouses(full_dir: Path) -> None:
     assert found["accounts"].sum() == 3_000
     [paying] = expected(full_dir, "select count(*) from dim_accounts where lifecycle = 'paying'")
     assert dict(zip(found["lifecycle"], found["accounts"], strict=True))["paying"] == paying
+    columns = json.loads(test.dataframe[-1].proto.columns)
+    assert not any(columns[name].get("hidden") for name in ("lifecycle", "accounts"))
     assert "6 rows" in shown(test)
     assert len(test.get("vega_lite_chart")) == 1
     downloads = {str(getattr(part, "label", "")) for part in test.get("download_button")}
