@@ -50,7 +50,9 @@ def stuck_at(
             if workspace
             else "has no workspace yet"
         )
-        return f"In the trial for another {formats.span(left.total_seconds())}: {since} and {step}."
+        # a longer trial than the default is the models' setting, which is not published
+        ends = f" for another {formats.span(left.total_seconds())}" if left > timedelta(0) else ""
+        return f"In the trial{ends}: {since} and {step}."
     if workspace is None and not account["workspaces_total"]:
         return (
             f"Stuck before the first workspace: {since}, {_days_before(registered, as_of)}, and "

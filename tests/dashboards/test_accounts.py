@@ -173,6 +173,10 @@ EPISODES = pl.DataFrame(
             "In the trial for another 3.0 days: registered on 11 Nov 2026 and has no workspace",
         ),
         (
+            {"lifecycle": "trialing", "registered_at": AS_OF - 20 * DAY},
+            "In the trial: registered on 2 Nov 2026 and has no workspace yet.",
+        ),
+        (
             {
                 "lifecycle": "paying",
                 "first_paid_at": datetime(2026, 11, 1, tzinfo=UTC),
