@@ -449,6 +449,8 @@ def create_app(
         metrics.queue_bytes.set(storage.queue_bytes)
         metrics.free_bytes.set(report["free_bytes"])
         metrics.landing_lag_seconds.set(report["landing_lag_seconds"])
+        metrics.quarantine_open.set(report["quarantine_open"])
+        metrics.warehouse_age_seconds.set(report["warehouse_age_seconds"])
         metrics.ready.set(readiness.problem() is None)
         return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 

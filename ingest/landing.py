@@ -229,10 +229,17 @@ def _work(settings: Settings) -> int:
             with landing_lock(paths) as is_held:
                 if is_held:
                     started = time.perf_counter()
+                    first_seq = _landed_until(connection) + 1
                     events, files = _land_pending(connection, settings)
                     if events:
-                        seconds = round(time.perf_counter() - started, 4)
-                        logger.info("landed", events=events, files=files, seconds=seconds)
+                        logger.info(
+                            "landed",
+                            first_seq=first_seq,
+                            last_seq=_landed_until(connection),
+                            events=events,
+                            files=files,
+                            seconds=round(time.perf_counter() - started, 4),
+                        )
         except (LandingError, LedgerError, apsw.Error, pl.exceptions.PolarsError) as error:
             text = describe(error) if isinstance(error, apsw.Error) else str(error)
             logger.error("landing_failed", error=text, will_retry=is_open)

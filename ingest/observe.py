@@ -81,6 +81,18 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
+        self.quarantine_open = Gauge(
+            "hooklake_quarantine_open",
+            "Authentic but malformed deliveries that wait to be replayed",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.warehouse_age_seconds = Gauge(
+            "hooklake_warehouse_age_seconds",
+            "Age of the published version; -1 before the first",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.free_bytes = Gauge(
             "hooklake_free_bytes",
             "Free disk at the data directory",

@@ -25,7 +25,7 @@ from ingest.commit import Committer, Health
 from ingest.errors import HooklakeError, LedgerError
 from ingest.http_protocol import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, BoundedProtocol
 from ingest.lander import Lander
-from ingest.ledger import open_read_only
+from ingest.ledger import open_read_only, read_counters
 from ingest.observe import Metrics, configure_logging
 from ingest.paths import keep_files_private
 from ingest.settings import NamedSecret, Settings
@@ -35,7 +35,7 @@ OUTCOME_SECONDS_MAX: Final = 7.5
 
 SWEEP_SECONDS: Final = 0.25
 FREE_SPACE_SECONDS: Final = 1.0
-LAG_SECONDS: Final = 0.25
+LEDGER_SECONDS: Final = 0.25
 SHUTDOWN_SECONDS_MAX: Final = 5
 BACKLOG: Final = 2048
 SICK_EXIT_CODE: Final = 70
@@ -55,8 +55,8 @@ class Watch:
         self._settings = settings
         self._is_space_low = False
         self._free_bytes = 0
-        self._lag = 0.0
-        self._lag_seen_at = -LAG_SECONDS
+        self._seen: dict[str, float] = {}
+        self._seen_at = -LEDGER_SECONDS
         self.is_draining = False
         self.committer: Committer | None = None
         self.look()
@@ -76,24 +76,29 @@ class Watch:
 
     def report(self) -> dict[str, Any]:
         now = time.monotonic()
-        if now - self._lag_seen_at >= LAG_SECONDS:  # whoever asks often does not stall the loop
-            self._lag_seen_at, self._lag = now, self._landing_lag_seconds()
+        if now - self._seen_at >= LEDGER_SECONDS:  # whoever asks often does not stall the loop
+            self._seen_at, self._seen = now, {**self._seen, **self._look_around()}
         return {
             "free_bytes": self._free_bytes,
             "queue_bytes": self.committer.queue_bytes if self.committer else 0,
-            "landing_lag_seconds": self._lag,
+            **self._seen,
         }
 
-    def _landing_lag_seconds(self) -> float:
-        try:
-            with open_read_only(self._settings.paths.ledger) as connection:
-                row = connection.execute(
-                    "select received_at from inbox where seq > (select coalesce(max(last_seq), 0)"
-                    " from landings where status = 'landed') order by seq limit 1"
-                ).fetchone()
-        except LedgerError:
-            return 0.0
-        return 0.0 if row is None else max(0.0, round(time.time() - row[0] / 1_000_000, 3))
+    def _look_around(self) -> dict[str, float]:
+        """What the ledger and the refresher's status file say; nothing where they are missing."""
+        paths, now = self._settings.paths, time.time()
+        seen = {"landing_lag_seconds": 0.0, "quarantine_open": 0.0, "warehouse_age_seconds": -1.0}
+        with contextlib.suppress(LedgerError), open_read_only(paths.ledger) as connection:
+            row = connection.execute(
+                "select received_at from inbox where seq > (select coalesce(max(last_seq), 0)"
+                " from landings where status = 'landed') order by seq limit 1"
+            ).fetchone()
+            if row is not None:
+                seen["landing_lag_seconds"] = max(0.0, round(now - row[0] / 1_000_000, 3))
+            seen["quarantine_open"] = read_counters(connection)["quarantined"]
+        with contextlib.suppress(OSError):
+            seen["warehouse_age_seconds"] = max(0.0, now - paths.warehouse.stat().st_mtime)
+        return seen
 
 
 class _Server(uvicorn.Server):
