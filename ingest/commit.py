@@ -190,6 +190,20 @@ class Committer:
             self._connection.close()
 
     def _run(self) -> None:
+        """An end that nobody asked for ends the receiver: it would take and never answer."""
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must not pass unnoticed
+            log("commit").error("ended", kind=type(error).__name__)
+            self.health = Health.SICK
+            with self._lock:
+                left = [*self._group, *self._queue]
+                self._queue.clear()
+                self._queue_bytes = 0
+            self._refuse(left, self.health.value)
+            self._on_sick(f"the commit thread ended: {type(error).__name__}")
+
+    def _work(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
