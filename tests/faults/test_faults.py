@@ -1,0 +1,32 @@
+"""Every fault at CI size. A fault that cannot be run counts as not passed in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from .catalogue import FAULTS
+from .outcome import CannotRunError, Outcome, Scale
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_acknowledged_is_lost_or_doubled(
+    fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_here(FAULTS[fault])
+    with capsys.disabled():
+        print(f"\n{outcome.line}", end="")  # noqa: T201
+    assert outcome.is_ok, "\n".join([outcome.line, *outcome.problems])
+
+
+def run_here(run: Callable[[Scale], Outcome]) -> Outcome:
+    try:
+        return run(Scale())
+    except CannotRunError as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"this fault must be run in CI: {reason}")
+        pytest.skip(str(reason))
