@@ -20,6 +20,9 @@ PAGES = {
     "funnel": "funnel",
     "plan-changes": "plan-changes",
     "overdue-payments": "overdue-payments",
+    "retention": "retention",
+    "accounts": "accounts",
+    "sql": "sql",
 }
 FILL_SECONDS_MAX = 300
 
@@ -51,7 +54,7 @@ def is_filled(demo: Installation) -> bool:
         note = json.loads((demo.data_dir / "demo.json").read_text("utf-8"))
     except FileNotFoundError:
         return False
-    if not note["is_filled"]:
+    if not note["is_filled"] or not (demo.data_dir / "warehouse.duckdb").exists():
         return False
     published = demo.query("select events from hooklake.build")
     return published[0]["events"] == rows_in_the_ledger(demo)
