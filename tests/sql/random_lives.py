@@ -149,7 +149,7 @@ def _fields(
             "plan_id": chance.choice(plans),
             "auto_renew": chance.choice([None, True, False]),
             "start_date": some(0.6, later(-2, -1, 0, 1, 2)),
-            "end_date": some(0.6, later(1, 5, 28, 30, 31)),
+            "end_date": some(0.6, later(1, 3, 5, 28, 30, 31)),
         }
     if event_type == "plan_renewed":
         return {

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [20260515, 4, 77])
+@pytest.mark.parametrize("seed", [4, 77])
 def test_tables_equal_the_second_reading_in_whatever_batches_it_came(
     tmp_path: Path, seed: int
 ) -> None:

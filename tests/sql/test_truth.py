@@ -38,7 +38,7 @@ Row = dict[str, Any]
 @pytest.mark.parametrize("seed", [7, 2026])
 def test_the_warehouse_tells_what_really_happened(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    world = list(lives(World(seed=seed, accounts=700, until=UNTIL, days=500)))
+    world = list(lives(World(seed=seed, accounts=450, until=UNTIL, days=500)))
     sent = [
         delivery
         for life in world
