@@ -11,7 +11,6 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
             && { command -v "$$name"; exit; }; done; echo no-python)
 CHECKED_PYTHON := ingest warehouse dashboards tests .ci
 export QUERY
-FULL_FAULTS := FAULT_CYCLES=1000
 UV_COMPILE := pip compile --quiet --universal --python-version 3.11 --group dev \
               --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -86,8 +85,9 @@ sql: $(STAMP) ## ask the warehouse: make sql QUERY='select * from mart_funnel_da
 	@$(BIN)/hooklake sql $${QUERY:+"$$QUERY"}
 
 .PHONY: faults
-faults: $(STAMP) ## the fault tests at full size (ONLY=… picks some by name)
-	@$(FULL_FAULTS) $(BIN)/python -m pytest -m faults -s $(if $(ONLY),-k "$(ONLY)") $(ARGS)
+faults: $(STAMP) ## every fault at full size, a line each (ONLY=kill,power SIZE=ci CYCLES=20)
+	@$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)") $(if $(SIZE),--size $(SIZE)) \
+	  $(if $(CYCLES),--cycles $(CYCLES))
 
 .PHONY: bench
 bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000')
