@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from ingest.deliver import signer_of
+from ingest.deliver import Signer, signer_of
 from tests.e2e.installation import wait_until
 
 from .accounting import account, diagnose, lake_rows
 from .disks import Disk, fill, loop_disk, memory_disk
-from .hooklake import Besieged, besieged
+from .hooklake import besieged
 from .load import Book, deliver_one
 from .outcome import NO_LOSS, Outcome, Scale
 
@@ -26,7 +26,11 @@ REFUSAL_SECONDS_MAX = 1.0
 RESUME_SECONDS_MAX = 5.0
 TMPFS_BYTES = 32 << 20
 EXT4_BYTES = 64 << 20
-WATERMARK_BYTES = 8 << 20
+WATERMARK_BYTES = 32 << 20
+"""More than what can be written between two looks at the free space, one second apart."""
+
+WATERMARK_DISK_BYTES = 128 << 20
+DELIVERIES_BETWEEN = 20
 UNTIL_FULL_MAX = 20_000
 
 
@@ -39,7 +43,7 @@ def run_ext4(scale: Scale) -> Outcome:
 
 
 def run_watermark(scale: Scale) -> Outcome:
-    disk = memory_disk(TMPFS_BYTES)
+    disk = memory_disk(WATERMARK_DISK_BYTES)
     return _run("disk_full-watermark", disk, scale, free_bytes_min=WATERMARK_BYTES)
 
 
@@ -47,14 +51,15 @@ def run_watermark(scale: Scale) -> Outcome:
 class Rounds:
     """Sends one delivery after the other and notes how long the answers took."""
 
-    hooklake: Besieged
+    url: str
+    signer: Signer
     book: Book
     refusals: list[float] = field(default_factory=list)
     resumptions: list[float] = field(default_factory=list)
 
     def deliver(self) -> int:
-        signer = signer_of(self.hooklake.settings)
-        return deliver_one(self.hooklake.webhook_url, signer, self.book)
+        """The answer's status to one new event."""
+        return deliver_one(self.url, self.signer, self.book)
 
     def until_refused(self) -> None:
         for _ in range(UNTIL_FULL_MAX):
@@ -87,16 +92,18 @@ def _run(
         if not disk.is_mounted:
             disk.mount()
         receiver = hooklake.start_receiver()
-        rounds = Rounds(hooklake, book)
+        rounds = Rounds(hooklake.webhook_url, signer_of(hooklake.settings), book)
         filler = disk.place / "filler"
         for _ in range(scale.of(ci=ROUNDS, full=ROUNDS)):
-            fill(filler, leave=free_bytes_min // 2)
+            fill(filler, leave=max(0, free_bytes_min - (1 << 20)))
             rounds.until_refused()
             if free_bytes_min:  # else a probe may still find room where a delivery finds none
                 ready = httpx.get(f"{hooklake.url}/readyz", trust_env=False).status_code
                 outcome.require(ready == 503, f"/readyz answers {ready} below the watermark")
             filler.unlink()
             rounds.until_accepted()
+            for _ in range(DELIVERIES_BETWEEN):
+                outcome.require(rounds.deliver() == 200, "refused though there is space again")
             outcome.cycles += 1
         outcome.require(receiver.poll() is None, "the receiver has ended")
         code = hooklake.stop(receiver)

@@ -24,7 +24,7 @@ SHUTDOWN_NOLOGFLUSH = 2
 
 IMAGE_BYTES = {"ext4": 1 << 30, "xfs": 1 << 30}
 MAKE = {
-    "ext4": ("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
+    "ext4": ("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
     "xfs": ("mkfs.xfs", "-q"),
 }
 UNMOUNT_SECONDS_MAX = 20.0

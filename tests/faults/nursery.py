@@ -49,11 +49,12 @@ class Injection:
 class Calls:
     """How often the thread that called something most often did so.
 
-    made: by system call. written: `write`s by file.
+    made: by system call. written: files written with `write`, writes: how many of these calls.
     """
 
     made: dict[str, int]
-    written: dict[str, int]
+    written: tuple[str, ...]
+    writes: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Child:
         code = self.nursery.collect()
         wait_until(self._family_is_gone, seconds=RUN_SECONDS_MAX, what="a fork's children to end")
         if self.strace:
-            self.strace.wait(ATTACH_SECONDS_MAX)
+            self.strace.communicate(timeout=ATTACH_SECONDS_MAX)
         return code
 
     def was_hit(self) -> bool:
@@ -105,15 +106,16 @@ class Child:
     def calls(self) -> Calls:
         """What was called, from the trace of a run under `Watching`."""
         made: Counter[tuple[str, str]] = Counter()
-        written: Counter[tuple[str, str]] = Counter()
+        written: set[str] = set()
+        writes: Counter[str] = Counter()
         for line in self.trace.read_text("utf-8", "replace").splitlines():
             found = _TRACED.match(line)
             if found:
                 made[found["thread"], found["call"]] += 1
                 if found["call"] == "write" and (found["file"] or "").startswith("/"):
-                    name = found["file"].replace(f".{self.pid}.", ".{pid}.")
-                    written[found["thread"], name] += 1
-        return Calls(_most(made), _most(written))
+                    written.add(found["file"].replace(f".{self.pid}.", ".{pid}."))
+                    writes[found["thread"]] += 1
+        return Calls(_most(made), tuple(sorted(written)), max(writes.values(), default=0))
 
     def _family_is_gone(self) -> bool:
         try:
@@ -163,8 +165,11 @@ class Nursery:
         if self._child is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=ATTACH_SECONDS_MAX)  # closes its orders: it ends
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def _tell(self, order: dict[str, Any]) -> None:
         assert self._process.stdin

@@ -53,7 +53,9 @@ def run(scale: Scale) -> Outcome:
                     what=f"version {swap + 1}",
                 )
         code = hooklake.stop(watcher)
-        outcome.require(code == 0, f"the watcher ended with {code}: {hooklake.said('refresh')[-300:]}")
+        outcome.require(
+            code == 0, f"the watcher ended with {code}: {hooklake.said('refresh')[-300:]}"
+        )
         committed = _committed(hooklake) | {1: 0}
         outcome.cycles = len(committed) - 1
         reads = [_check(output, committed, outcome) for output in outputs]

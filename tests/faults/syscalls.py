@@ -328,7 +328,7 @@ def _points(calls: Calls, scene: Scene, scale: Scale) -> Iterator[Injection]:
             for how in HOWS if scale.is_full else (next(turn),):
                 if call != "write" or how == "signal=SIGKILL":
                     yield Injection(call, how, number)
-                elif number <= sum(calls.written.values()):
+                elif number <= calls.writes:
                     yield Injection(call, how, number, files)
 
 
