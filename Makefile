@@ -93,6 +93,15 @@ faults: $(STAMP) ## every fault at full size, a line each (ONLY=kill,power SIZE=
 bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000')
 	@$(BIN)/python tests/bench/acknowledge.py
 	@$(BIN)/python tests/bench/refresh.py $(ARGS)
+	@$(BIN)/python tests/bench/rebuild.py $(ARGS)
+
+.PHONY: docs
+docs: $(STAMP) ## every table, column, test and its lineage as one page: build/docs/index.html
+	@mkdir -p build/docs
+	@DO_NOT_TRACK=1 $(BIN)/dbt --quiet docs generate --static --empty-catalog --project-dir sql \
+	  --profiles-dir sql --target-path "$(CURDIR)/build/dbt" --log-path "$(CURDIR)/build/dbt/logs"
+	@cp build/dbt/static_index.html build/docs/index.html
+	@echo build/docs/index.html
 
 .PHONY: screenshots
 screenshots: $(STAMP) ## the pictures of the README, taken of a demo of its own
