@@ -64,6 +64,11 @@ class Besieged(Installation):
         self.processes.append(process)
         return process
 
+    def close(self) -> None:
+        """Only what still runs: the id of what has ended may be another's by now."""
+        self.processes = [process for process in self.processes if process.poll() is None]
+        super().close()
+
     def kill(self, process: subprocess.Popen[bytes], *, orphans: bool = False) -> None:
         """SIGKILL it and wait until its children have gone by themselves; `orphans`: at once."""
         family = [process.pid, *descendants(process.pid)]

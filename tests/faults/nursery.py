@@ -159,6 +159,9 @@ class Nursery:
         return child.wait(), child.said.read_text("utf-8", "replace")
 
     def collect(self) -> int:
+        """The child's exit code. Until now its process id could not become somebody else's."""
+        self._tell({"do": "collect"})
+        self._child = None
         return int(self._hear())
 
     def close(self) -> None:
@@ -328,17 +331,21 @@ def _child(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork for each order on standard input; tell the fork's id, then its exit code."""
+    """Fork for each order on standard input and tell the fork's id; to `collect`, its exit code."""
     _import_everything()
     _parsed.append(_parse_models(Path(sys.argv[1])))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    pid = 0
     for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "collect":
+            _, status = os.waitpid(pid, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+            continue
         pid = os.fork()
         if pid == 0:
-            _child(json.loads(line))
+            _child(order)
         print(pid, flush=True)  # noqa: T201
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
