@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from test_dashboard_launch import running
 from warehouse_builder import AS_OF, Rows, build_warehouse
 
 from dashboards import addresses
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 QUIET = (
@@ -28,7 +30,7 @@ QUIET = (
     "--no-first-run",
 )
 SIZES = ((1440, 900), (390, 844))
-UPDATE_MS = 6_000
+UPDATE_MS = 10_000  # the promise: an open page follows within 10 s
 DRAWN = (
     addresses.OVERVIEW,
     addresses.FUNNEL,
@@ -120,9 +122,25 @@ def settled(page: Page) -> None:
     )
 
 
+def open_choices(page: Page, name: str) -> None:
+    """Open a list of choices; a page that redraws itself meanwhile closes it, so click again."""
+    for _ in range(5):
+        settled(page)
+        page.get_by_role("combobox", name=name).click()
+        with contextlib.suppress(AssertionError):
+            expect(page.get_by_role("option").first).to_be_visible(timeout=4_000)
+            return
+        page.keyboard.press("Escape")
+    raise AssertionError(f"the choices of {name} did not open")
+
+
 def metric(page: Page, label: str) -> str:
+    return metric_value(page, label).inner_text()
+
+
+def metric_value(page: Page, label: str) -> Locator:
     card = page.get_by_test_id("stMetric").filter(has_text=re.compile(f"^{label}")).first
-    return card.get_by_test_id("stMetricValue").inner_text()
+    return card.get_by_test_id("stMetricValue")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -289,6 +307,7 @@ def test_a_new_version_shows_within_seconds_and_keeps_the_filters(
         expect(page.get_by_role("heading", name="Overview")).to_be_visible(timeout=UPDATE_MS)
         expect(page.get_by_text("version 2")).to_be_visible()
         expect(page.get_by_role("radio", name="30 days")).to_have_attribute("aria-checked", "true")
+        settled(page)
         before = metric(page, "Registered")
 
         def one_more(rows: Rows) -> None:
@@ -297,8 +316,7 @@ def test_a_new_version_shows_within_seconds_and_keeps_the_filters(
 
         build_warehouse(root, accounts=300, version=3, edit=one_more)
         expect(page.get_by_text("version 3")).to_be_visible(timeout=UPDATE_MS)
-        settled(page)
-        assert int(metric(page, "Registered")) == int(before) + 1
+        expect(metric_value(page, "Registered")).to_have_text(str(int(before) + 1))
         assert "period=30" in page.url
 
         status = root / "refresh.json"
@@ -421,13 +439,14 @@ def test_hostile_text_in_every_column_runs_nothing_and_fetches_nothing(
             assert page.locator("main img, main iframe, main object, main script").count() == 0
             if name == addresses.OVERVIEW:
                 page.get_by_text("The latest").click()
-                page.get_by_role("combobox", name="Registration source").click()
-                expect(page.get_by_role("option").first).to_be_visible()
+                open_choices(page, "Registration source")
                 page.get_by_role("option").nth(2).click()
                 page.keyboard.press("Escape")
+                page.wait_for_function("location.search.includes('source=')")
+                page.goto(page.url)  # drawn anew with the choice: nothing redraws itself any more
                 settled(page)
-            for chart in page.get_by_test_id("stVegaLiteChart").all()[:6]:
-                chart.scroll_into_view_if_needed()
-                chart.hover()
+            charts = page.get_by_test_id("stVegaLiteChart")
+            for at in range(min(charts.count(), 6)):
+                charts.nth(at).hover()
         watched.assert_quiet()
         page.close()
