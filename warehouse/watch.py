@@ -118,6 +118,9 @@ class Watcher:
             self._loop(changes)
         except StoppedError:
             self._stop.set()
+        except RuntimeError:  # DuckDB, met amid a query, says "Query interrupted" in its place
+            if not self._stop.is_set():
+                raise
         finally:
             changes.close()
 
