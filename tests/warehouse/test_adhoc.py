@@ -344,12 +344,13 @@ def test_the_prompt_answers_complains_and_remembers(asked: Workbench) -> None:
     ) as prompt:
         os.close(follower)
         try:
-            read_until(leader, "hooklake> ")
+            screen = Screen(leader)
+            screen.until("hooklake> ")
             os.write(leader, b"select 41 +\n1 as answer;\n")
-            assert "42" in read_until(leader, "1 row")
+            assert "42" in screen.until("1 row")
             os.write(leader, b"drop view events;\n")
-            read_until(leader, "only SELECT is run here")
-            read_until(leader, "hooklake> ")
+            screen.until("only SELECT is run here")
+            screen.until("hooklake> ")
             os.write(leader, b"\x04")
             assert prompt.wait(10) == 0
         finally:
@@ -361,13 +362,23 @@ def test_the_prompt_answers_complains_and_remembers(asked: Workbench) -> None:
     assert history.stat().st_mode & 0o777 == 0o600
 
 
-def read_until(descriptor: int, wanted: str) -> str:
-    seen, deadline = "", time.monotonic() + 20
-    while wanted not in seen:
-        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
-        assert ready, f"waited for {wanted!r}, saw {seen!r}"
-        seen += os.read(descriptor, 4096).decode(errors="replace")
-    return seen
+class Screen:
+    """What a program has written to its terminal and nobody has looked for yet."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._unread = ""
+
+    def until(self, wanted: str) -> str:
+        """Everything up to and with `wanted`; what follows it stays for the next look."""
+        deadline = time.monotonic() + 60
+        while wanted not in self._unread:
+            wait = max(deadline - time.monotonic(), 0)
+            ready, _, _ = select.select([self._descriptor], [], [], wait)
+            assert ready, f"waited for {wanted!r}, saw {self._unread!r}"
+            self._unread += os.read(self._descriptor, 4096).decode(errors="replace")
+        before, _, self._unread = self._unread.partition(wanted)
+        return before + wanted
 
 
 def test_a_query_ends_with_the_process_that_asked_it(asked: Workbench) -> None:
