@@ -10,9 +10,11 @@ landed number is landed.
     quarantine   authentic deliveries that are no event yet, byte for byte
     rejections   a bounded record of refused requests, without bodies
     landings     ranges planned and landed;  files: the lake's catalogue;  batches: backfills
+    rewrites     lake files about to be written from others
     counters     row accounting: deliveries = events + duplicates + quarantined + erased
     fields       unknown and unreadable fields, counted
 
+The tables themselves, and how an older ledger comes by them: ledger_format.py.
 Source: events.md "One stored row"; design.md decisions 1 and 2; quality.md "Durability rules".
 """
 
@@ -30,9 +32,9 @@ import apsw
 from ingest.contract import BUSINESS_COLUMNS
 from ingest.errors import LedgerError
 from ingest.identity import renamed_id
+from ingest.ledger_format import FIRST_FORMAT, FORMAT_VERSION, STEPS
 from ingest.parse import Event, Malformed, Problem
 
-FORMAT_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 5_000
 FIELD_NAMES_MAX: Final = 1_000
 FIELD_NAMES_OF_A_DELIVERY_MAX: Final = 100
@@ -58,110 +60,6 @@ INBOX_COLUMNS: Final = (
     *BUSINESS_COLUMNS,
     "payload",
 )
-
-_BUSINESS_DEFINITIONS: Final = ", ".join(
-    f"{name} {'integer' if name == 'auto_renew' else 'text'}" for name in BUSINESS_COLUMNS
-)
-_SCHEMA: Final = f"""
-create table meta (key text primary key, value text not null) strict;
-create table sequence (only_row integer primary key check (only_row = 1), next integer not null)
-    strict;
-create table inbox (
-    seq integer primary key,
-    node text not null,
-    event_id text not null,
-    digest text not null,
-    event_type text not null,
-    sender_event text not null,
-    occurred_at integer not null,
-    event_time_source text not null,
-    received_at integer not null,
-    origin text not null,
-    delivery_id text,
-    batch_id text,
-    verified_by text not null,
-    {_BUSINESS_DEFINITIONS},
-    payload text not null
-) strict;
-create unique index inbox_event_id on inbox (event_id);
-create table duplicates (
-    seq integer primary key,
-    received_at integer not null,
-    event_id text not null,
-    event_type text not null,
-    account_id text,
-    delivery_id text,
-    origin text not null,
-    verified_by text not null
-) strict;
-create table quarantine (
-    seq integer primary key,
-    received_at integer not null,
-    origin text not null,
-    event_type text,
-    sender_event text,
-    delivery_id text,
-    signed_at integer,
-    verified_by text not null,
-    batch_id text,
-    file text,
-    line integer,
-    problems text not null,
-    body blob not null,
-    status text not null default 'open',
-    replayed_seq integer,
-    replayed_at integer
-) strict;
-create table rejections (
-    rejection_id integer primary key autoincrement,
-    received_at integer not null,
-    reason text not null,
-    detail text not null,
-    client text,
-    body_bytes integer
-) strict;
-create table landings (
-    first_seq integer primary key,
-    last_seq integer not null,
-    status text not null check (status in ('planned', 'landed')),
-    planned_at integer not null,
-    landed_at integer,
-    rows integer
-) strict;
-create table files (
-    file_id integer primary key autoincrement,
-    path text not null unique,
-    event_type text not null,
-    event_month text not null,
-    node text not null,
-    first_seq integer not null,
-    last_seq integer not null,
-    rows integer not null,
-    bytes integer not null,
-    sha256 text not null,
-    batch_id text,
-    status text not null default 'live' check (status in ('live', 'replaced')),
-    added_at integer not null
-) strict;
-create table batches (
-    batch_id text primary key,
-    source text not null,
-    status text not null check (status in ('planned', 'landed', 'undone')),
-    started_at integer not null,
-    finished_at integer,
-    first_seq integer,
-    last_seq integer,
-    report text
-) strict;
-create table counters (name text primary key, value integer not null) strict;
-create table fields (
-    kind text not null check (kind in ('unknown', 'unreadable')),
-    event_type text not null,
-    name text not null,
-    count integer not null,
-    primary key (kind, event_type, name)
-) strict;
-"""
 
 _INSERT_EVENT: Final = (
     f"insert into inbox ({', '.join(INBOX_COLUMNS)}) values"
@@ -213,14 +111,14 @@ class Outcome:
 
 
 def open_ledger(path: Path) -> apsw.Connection:
-    """A connection that may write; creates the ledger, and refuses one of a newer format.
+    """A connection that may write; creates the ledger, or upgrades one of an older format.
 
-    Raises: LedgerError.
+    Raises: LedgerError, also for a newer format.
     """
     try:
         connection = apsw.Connection(str(path))
         _configure(connection)
-        _create_or_check(connection, path)
+        _create_or_upgrade(connection, path)
     except apsw.Error as error:
         raise LedgerError(f"cannot open the ledger {path}: {describe(error)}") from error
     return connection
@@ -230,7 +128,7 @@ def open_ledger(path: Path) -> apsw.Connection:
 def open_read_only(path: Path) -> Iterator[apsw.Connection]:
     """A connection that cannot write, closed at the end.
 
-    Raises: LedgerError where the file is missing or is no ledger.
+    Raises: LedgerError where the file is missing, is no ledger or has another format.
     """
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}; start `hooklake serve` once to make it")
@@ -238,6 +136,7 @@ def open_read_only(path: Path) -> Iterator[apsw.Connection]:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute("pragma query_only = 1")
+        _check_readable(connection, path)
     except apsw.Error as error:
         raise LedgerError(f"cannot open the ledger {path}: {describe(error)}") from error
     try:
@@ -486,19 +385,51 @@ def _configure(connection: apsw.Connection) -> None:
     connection.execute("pragma temp_store = memory")
 
 
-def _create_or_check(connection: apsw.Connection, path: Path) -> None:
-    with transaction(connection):
-        if not single_integer(connection, "select count(*) from sqlite_schema where name = 'meta'"):
-            connection.execute(_SCHEMA)
-            connection.execute("insert into sequence values (1, 1)")
-            connection.execute(
-                "insert into meta values ('format_version', ?)", (str(FORMAT_VERSION),)
-            )
-            path.chmod(0o600)
-            return
-        found = single_integer(connection, "select value from meta where key = 'format_version'")
+def _create_or_upgrade(connection: apsw.Connection, path: Path) -> None:
+    """Of several processes that open an old ledger at once one takes a step, the others see it."""
+    found = _format_of(connection)
+    while found != FORMAT_VERSION:
+        if found is not None and found > FORMAT_VERSION:
+            raise _newer(path, found)
+        with transaction(connection):
+            if found is None and _format_of(connection) is None:
+                connection.execute(FIRST_FORMAT)
+                for step in STEPS:
+                    connection.execute(step)
+                path.chmod(0o600)
+                _note_format(connection, FORMAT_VERSION)
+            elif found is not None and _format_of(connection) == found:
+                connection.execute(STEPS[found - 1])
+                _note_format(connection, found + 1)
+        found = _format_of(connection)
+
+
+def _check_readable(connection: apsw.Connection, path: Path) -> None:
+    found = _format_of(connection)
+    if found is None:
+        raise LedgerError(f"{path} is no ledger of hooklake; name the right one with --data-dir")
     if found > FORMAT_VERSION:
+        raise _newer(path, found)
+    if found < FORMAT_VERSION:
         raise LedgerError(
-            f"the ledger {path} has format {found}, and this hooklake knows {FORMAT_VERSION}; "
-            "upgrade hooklake"
+            f"the ledger {path} has format {found}, and this hooklake reads {FORMAT_VERSION}; "
+            "`hooklake refresh` or `hooklake serve` upgrades it"
         )
+
+
+def _format_of(connection: apsw.Connection) -> int | None:
+    """None: the file is empty, or another process is about to fill it."""
+    if not connection.execute("select 1 from sqlite_schema where name = 'meta'").fetchone():
+        return None
+    return single_integer(connection, "select value from meta where key = 'format_version'")
+
+
+def _note_format(connection: apsw.Connection, version: int) -> None:
+    connection.execute("insert or replace into meta values ('format_version', ?)", (str(version),))
+
+
+def _newer(path: Path, found: int) -> LedgerError:
+    return LedgerError(
+        f"the ledger {path} has format {found}, and this hooklake knows {FORMAT_VERSION}; "
+        "upgrade hooklake"
+    )

@@ -307,6 +307,8 @@ def test_a_ledger_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerError, match="upgrade hooklake"):
         open_ledger(path)
+    with pytest.raises(LedgerError, match="upgrade hooklake"), open_read_only(path):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but longer than a header" * 9])
