@@ -75,7 +75,7 @@ def land_now(settings: Settings) -> LandingReport:
         while True:
             with landing_lock(paths) as is_held:
                 if is_held:
-                    events, files = _land_pending(connection, settings)
+                    events, files = _land_until(connection, settings, target)
                     return LandingReport(events, files, is_complete=True)
             if _landed_until(connection) >= target:
                 return LandingReport(0, 0, is_complete=True)
@@ -150,9 +150,16 @@ def _landed_until(connection: apsw.Connection) -> int:
     )
 
 
-def _land_pending(connection: apsw.Connection, settings: Settings) -> tuple[int, int]:
+def _land_until(connection: apsw.Connection, settings: Settings, target: int) -> tuple[int, int]:
+    """Land up to sequence number `target` at least; what arrives meanwhile would never let it end.
+
+    Returns how many events and files that were.
+    """
     events = files = 0
-    while (planned := _planned_range(connection, settings.land_rows_max)) is not None:
+    while _landed_until(connection) < target:
+        planned = _planned_range(connection, settings.land_rows_max)
+        if planned is None:
+            break
         first, last = planned
         rows = _rows_between(connection, first, last)
         written: list[WrittenFile] = []
@@ -230,7 +237,8 @@ def _work(settings: Settings) -> int:
                 if is_held:
                     started = time.perf_counter()
                     first_seq = _landed_until(connection) + 1
-                    events, files = _land_pending(connection, settings)
+                    target = _last_committed(connection)
+                    events, files = _land_until(connection, settings, target)
                     if events:
                         logger.info(
                             "landed",

@@ -20,10 +20,8 @@ from ingest.contract import EVENT_TYPES
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-# The promise; one life in three has to meet it, for a machine may be busy with something else.
 VISIBLE_SECONDS_MAX = 10.0
-LIVES_AFTER_THE_FIRST = ("grace", "joan", "mary")
-SEEN_AT_LAST_SECONDS_MAX = 60.0
+FIRST_BUILD_SECONDS_MAX = 60.0
 # Address and title; the first page is the one without an address.
 PAGES = {
     "": "Overview",
@@ -191,14 +189,10 @@ def test_deliveries_of_all_six_types_move_every_page_without_a_reload(
 
     # From the empty state to the first account, however long the first build of all takes.
     deliver_life(hooklake, "ada")
-    wait_for_numbers(pages, 1, seconds=SEEN_AT_LAST_SECONDS_MAX)
+    wait_for_numbers(pages, 1, seconds=FIRST_BUILD_SECONDS_MAX)
 
-    for accounts, name in enumerate(LIVES_AFTER_THE_FIRST, start=2):
-        deliver_life(hooklake, name)
-        seconds = wait_for_numbers(pages, accounts, seconds=SEEN_AT_LAST_SECONDS_MAX)
-        if seconds <= VISIBLE_SECONDS_MAX:
-            break
-    assert seconds <= VISIBLE_SECONDS_MAX
+    deliver_life(hooklake, "grace")
+    seconds = wait_for_numbers(pages, 2, seconds=VISIBLE_SECONDS_MAX)
 
     for name, watch in pages.items():
         assert watch.page.evaluate("window.sinceFirstLoad") is True, f"{name} was reloaded"
@@ -210,8 +204,8 @@ def test_deliveries_of_all_six_types_move_every_page_without_a_reload(
     (paying,) = hooklake.query("select count(*) as n from dim_accounts where is_paying")
     (changes,) = hooklake.query("select count(*) as n from fct_plan_changes")
     (overdue,) = hooklake.query("select episodes, amount from mart_overdue_ageing")
-    assert (paying["n"], changes["n"], overdue["episodes"]) == (accounts, accounts, accounts)
-    assert overdue["amount"] == accounts * Decimal("49.99")
+    assert (paying["n"], changes["n"], overdue["episodes"]) == (2, 2, 2)
+    assert overdue["amount"] == 2 * Decimal("49.99")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["1440 px", "390 px"])

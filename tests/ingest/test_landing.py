@@ -219,6 +219,27 @@ def test_many_rows_land_in_ranges_of_the_agreed_size(settings: Settings) -> None
     assert [row[0] for row in rows(few)] == list(range(1, 26))
 
 
+def test_landing_ends_though_events_never_stop_arriving(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(settings, *bodies())
+    write = landing.write_range
+    arrived = 0
+
+    def write_while_one_more_arrives(*given: Any, **named: Any) -> list[lake.WrittenFile]:
+        nonlocal arrived
+        arrived += 1
+        assert arrived < 10, "landing follows the load for ever"
+        store(settings, json.dumps({"event": "user_registered", "email": f"n{arrived}"}).encode())
+        return write(*given, **named)
+
+    monkeypatch.setattr(landing, "write_range", write_while_one_more_arrives)
+    assert land_now(settings).is_complete
+    assert len(rows(settings)) == 5
+    monkeypatch.undo()
+    assert land_now(settings).events == 1
+
+
 def test_large_payloads_make_smaller_ranges(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,7 +451,7 @@ def test_beside_another_lander_it_waits_until_what_was_pending_has_landed(
         waiting = threading.Thread(target=lambda: reports.append(land_now(settings)))
         waiting.start()
         connection = open_ledger(settings.paths.ledger)
-        landing._land_pending(connection, settings)
+        landing._land_until(connection, settings, landing._last_committed(connection))
         connection.close()
         wait_until(lambda: reports, seconds=5, what="land_now to see the other's landing")
         waiting.join()
