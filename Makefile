@@ -84,6 +84,13 @@ backfill: $(STAMP) ## load exported events: make backfill FROM=export.ndjson
 sql: $(STAMP) ## ask the warehouse: make sql QUERY='select * from mart_funnel_daily'
 	@$(BIN)/hooklake sql $${QUERY:+"$$QUERY"}
 
+.PHONY: postman
+postman: $(STAMP) ## every event as a Postman collection that signs: build/hooklake.postman_…json
+	@mkdir -p build
+	@umask 077; $(BIN)/hooklake trigger --as postman >build/postman.tmp && \
+	  mv build/postman.tmp build/hooklake.postman_collection.json
+	@echo build/hooklake.postman_collection.json
+
 .PHONY: faults
 faults: $(STAMP) ## every fault at full size, a line each (ONLY=kill,power SIZE=ci CYCLES=20)
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)") $(if $(SIZE),--size $(SIZE)) \

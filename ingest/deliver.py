@@ -105,10 +105,23 @@ class Tally:
         return self.sent / self.seconds if self.seconds else 0.0
 
 
-def signer_of(settings: Settings) -> Signer:
-    """Signs so that the receiver of these settings believes it, with its first usable scheme.
+@dataclass(frozen=True)
+class Credential:
+    """What proves a sender: a scheme and its secret or token (empty for `none`)."""
 
-    Raises: SigningError where no accepted scheme has a secret or token to sign with.
+    scheme: str
+    secret: str = field(repr=False)
+    hmac_template: HmacTemplate
+
+    def sign(self, envelope: Envelope) -> dict[str, str]:
+        """Headers that prove the envelope. Raises: SigningError."""
+        return signed_headers(self.scheme, envelope, self.secret, self.hmac_template)
+
+
+def credential_of(settings: Settings, scheme: str | None = None) -> Credential:
+    """What the receiver of these settings believes: its first usable scheme, or the one named.
+
+    Raises: SigningError where there is no secret or token to sign with.
     """
     template = HmacTemplate(
         header=settings.hmac_header,
@@ -118,15 +131,21 @@ def signer_of(settings: Settings) -> Signer:
         encoding=settings.hmac_encoding,
         timestamp_header=settings.hmac_timestamp_header,
     )
-    for scheme in settings.verify:
-        secret = _secret_for(settings, scheme)
+    candidates = settings.verify if scheme is None else (scheme,)
+    for candidate in candidates:
+        secret = _secret_for(settings, candidate)
         if secret is not None:
-            return lambda envelope, s=scheme, k=secret: signed_headers(s, envelope, k, template)  # type: ignore[misc]
+            return Credential(candidate, secret, template)
     raise SigningError(
-        f"no secret or token is known for the scheme(s) {', '.join(settings.verify)}: start"
+        f"no secret or token is known for the scheme(s) {', '.join(candidates)}: start"
         f" `hooklake serve` once to have them made in {settings.paths.secrets}, or set"
         " HOOKLAKE_SECRETS or HOOKLAKE_TOKENS as the receiver has them"
     )
+
+
+def signer_of(settings: Settings, scheme: str | None = None) -> Signer:
+    """Signs as `credential_of` says. Raises: SigningError."""
+    return credential_of(settings, scheme).sign
 
 
 def _secret_for(settings: Settings, scheme: str) -> str | None:

@@ -38,13 +38,13 @@ class Dialect:
 
     `names`: the spelling of a field, by (event type, field) or by field alone.
     `instant_names`: the field inside the body's fields that carries the moment, by event type;
-    for all others it is `envelope_instant` at the top level.
+    for all others it is `envelope_instant` at the top level, or nowhere where that is None.
     """
 
     type_key: str = "event"
     is_nested: bool = True
     id_key: str = "id"
-    envelope_instant: str = "occurred_at"
+    envelope_instant: str | None = "occurred_at"
     instant_style: InstantStyle = "rfc3339"
     booleans: tuple[Any, Any] = (False, True)
     is_amount_text: bool = False
@@ -84,7 +84,7 @@ def render(happening: Happening, dialect: Dialect = SEED_DIALECT) -> dict[str, A
     instant = _instant(happening.occurred_at, dialect.instant_style)
     if event_type in dialect.instant_names:
         fields[dialect.instant_names[event_type]] = instant
-    else:
+    elif dialect.envelope_instant is not None:
         envelope[dialect.envelope_instant] = instant
     return envelope | ({"data": fields} if dialect.is_nested else fields)
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ingest.errors import HooklakeError, UsageError
+from ingest.examples import epilog
 from ingest.settings import load_settings
 
 app = typer.Typer(
@@ -74,11 +75,25 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
+class Scheme(StrEnum):
+    """How a sender proves itself."""
+
+    STANDARD = "standard"
+    STRIPE = "stripe"
+    GITHUB = "github"
+    SHOPIFY = "shopify"
+    SLACK = "slack"
+    HMAC = "hmac"
+    TOKEN = "token"  # noqa: S105  (a name)
+    NONE = "none"
+
+
 class Form(StrEnum):
     """How `trigger` shows a request instead of sending it."""
 
     CURL = "curl"
     HTTP = "http"
+    POSTMAN = "postman"
 
 
 @app.command()
@@ -156,9 +171,11 @@ def run(
     _exit(supervisor.run(load_settings(data_dir), demo=demo))
 
 
-@app.command()
+@app.command(epilog=epilog("trigger"))
 def trigger(
-    event: Annotated[str, typer.Argument(help="An event's name, such as user_registered.")],
+    event: Annotated[
+        str | None, typer.Argument(help="An event's name, such as user_registered.")
+    ] = None,
     data_dir: DataDir = None,
     set_fields: Annotated[
         list[str] | None,
@@ -168,17 +185,34 @@ def trigger(
         list[str] | None,
         typer.Option("--remove", metavar="FIELD", help="Leave a field out; may be given again."),
     ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option("--raw", metavar="FILE", help="Send this body byte for byte; - reads it."),
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option(help="Spell it as lesson (seed.txt), flat, unix, text or random."),
+    ] = None,
+    scheme: Annotated[
+        Scheme | None, typer.Option(help="Prove it so; none sends no proof at all.")
+    ] = None,
+    is_forged: Annotated[
+        bool, typer.Option("--forged", help="Sign with a made-up secret: it must be rejected.")
+    ] = False,
     count: Annotated[
         int,
         typer.Option(min=1, help="Send so many, each its own delivery; {n} in --set counts them."),
     ] = 1,
     url: Url = None,
     form: Annotated[
-        Form | None, typer.Option("--as", help="Print the request in this form, do not send it.")
+        Form | None,
+        typer.Option(
+            "--as", help="Print the request so, do not send it; postman alone has every event."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send one realistic signed event to the running receiver and show its answer."""
+    """Send one realistic signed event to a receiver and show its answer."""
     from ingest import trigger as sender
 
     _exit(
@@ -187,6 +221,10 @@ def trigger(
             event,
             set_fields or (),
             remove_fields or (),
+            raw=raw,
+            dialect=dialect,
+            scheme=None if scheme is None else scheme.value,
+            is_forged=is_forged,
             count=count,
             url=url,
             form=None if form is None else form.value,

@@ -21,8 +21,9 @@ HOOKLAKE = Path(sys.executable).with_name("hooklake")
 class Receiver:
     """`hooklake serve` on a data directory; it may be killed and started again on its port."""
 
-    def __init__(self, data_dir: Path, port: int = 0) -> None:
+    def __init__(self, data_dir: Path, port: int = 0, **settings: str) -> None:
         self.data_dir = data_dir
+        self._environment = environment(**settings)
         self._log = data_dir.with_suffix(".log").open("ab")
         self.start(port)
 
@@ -31,7 +32,7 @@ class Receiver:
             [HOOKLAKE, "serve", "--data-dir", self.data_dir, "--port", str(port)],
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=environment(),
+            env=self._environment,
             text=True,
         )
         assert self.process.stdout
