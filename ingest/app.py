@@ -223,6 +223,8 @@ class Receiver:
                 "seq": outcome.seq,
                 "errors": [problem.as_dict() for problem in outcome.problems],
             }
+        if outcome.verdict == "erased":
+            return 200, {"status": "erased", "seq": outcome.seq}
         answer: dict[str, Any] = {
             "status": outcome.verdict,
             "event_id": outcome.event_id,

@@ -18,8 +18,8 @@ from ingest.contract import TYPE_BY_NAME
 from ingest.identity import renamed_id
 from ingest.ledger import single_integer
 from ingest.parse import Arrival, Event, parse_body
-from ingest.strict_json import InvalidJsonError, parse_object
-from ingest.values import is_absent, read_account
+from ingest.stated import stated_account
+from ingest.values import read_account
 
 PAGE_ROWS: Final = 64
 """Bodies may be 1 MiB each."""
@@ -272,7 +272,7 @@ def _logged(row: tuple[Any, ...]) -> Logged:
     if verdict == "accepted":
         warnings, unknown_fields = _reading(body, received_at)
     elif verdict == "quarantined":
-        account_id = _stated_account(body)
+        account_id = stated_account(body)
     return Logged(
         verdict,
         received_at,
@@ -301,17 +301,3 @@ def _reading(body: bytes, received_at: int) -> tuple[tuple[Reason, ...], tuple[s
         return (), ()
     warnings = (Reason(found.field, found.code, found.message) for found in event.warnings)
     return tuple(warnings), event.unknown_fields
-
-
-def _stated_account(body: bytes) -> str | None:
-    """Whose delivery it seems to be, where the body of a quarantined one can be read that far."""
-    try:
-        document = parse_object(body)
-    except InvalidJsonError:
-        return None
-    nested = document.get("data")
-    for place in (nested if isinstance(nested, dict) else {}, document):
-        for name in ("owner_email", "email", "user_email"):
-            if not is_absent(place.get(name)):
-                return read_account(place[name])
-    return None

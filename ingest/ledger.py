@@ -13,6 +13,7 @@ landed number is landed.
     rewrites     lake files about to be written from others
     counters     row accounting: deliveries = events + duplicates + quarantined + erased
     fields       unknown and unreadable fields, counted
+    erasures, tombstones   who was forgotten (tombstones.py); their deliveries are counted alone
 
 The tables themselves, and how an older ledger comes by them: ledger_format.py.
 Source: events.md "One stored row"; design.md decisions 1 and 2; quality.md "Durability rules".
@@ -34,6 +35,7 @@ from ingest.errors import LedgerError
 from ingest.identity import renamed_id
 from ingest.ledger_format import FIRST_FORMAT, FORMAT_VERSION, STEPS
 from ingest.parse import Event, Malformed, Problem
+from ingest.tombstones import tombstones
 
 BUSY_TIMEOUT_MS: Final = 5_000
 FIELD_NAMES_MAX: Final = 1_000
@@ -41,7 +43,7 @@ FIELD_NAMES_OF_A_DELIVERY_MAX: Final = 100
 FURTHER_FIELDS: Final = "…"
 REJECTIONS_MAX: Final = 1_000
 
-Verdict = Literal["accepted", "duplicate", "quarantined"]
+Verdict = Literal["accepted", "duplicate", "quarantined", "erased"]
 
 INBOX_COLUMNS: Final = (
     "seq",
@@ -174,17 +176,21 @@ def store_deliveries(
     Nothing may be acknowledged before that transaction has committed.
     """
     first = seq = take_sequence(connection, len(deliveries))
+    forgotten = tombstones(connection)
     counts = {"deliveries": len(deliveries)}
     fields: dict[tuple[str, str, str], int] = {}
     outcomes = []
     for delivery in deliveries:
-        outcome = _store(connection, delivery, seq, node)
+        if forgotten is not None and forgotten.cover(delivery.content, delivery.body):
+            outcome = Outcome("erased", seq, event_type=delivery.content.event_type)
+        else:
+            outcome = _store(connection, delivery, seq, node)
         outcomes.append(outcome)
         counter = _COUNTER_OF[outcome.verdict]
         counts[counter] = counts.get(counter, 0) + 1
         if outcome.id_reused:
             counts["ids_reused"] = counts.get("ids_reused", 0) + 1
-        if isinstance(delivery.content, Event):
+        if isinstance(delivery.content, Event) and outcome.verdict != "erased":
             _note_fields(fields, delivery.content)
         seq += 1
     assert seq == first + len(deliveries)
@@ -198,6 +204,7 @@ _COUNTER_OF: Final[dict[str, str]] = {
     "accepted": "events",
     "duplicate": "duplicates",
     "quarantined": "quarantined",
+    "erased": "erased",
 }
 
 

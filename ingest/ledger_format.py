@@ -127,7 +127,25 @@ create table rewrites (path text primary key, planned_at integer not null) stric
 """replaced_by: the file that holds its rows now, null where none does. deleted_at: when it was
 removed from the disk. rewrites: files that are being written and are not in the catalogue yet."""
 
-STEPS: Final = (_FILES_CAN_BE_REPLACED,)
+_PEOPLE_CAN_BE_FORGOTTEN: Final = """
+create table erasures (
+    erasure_id text primary key,
+    status text not null check (status in ('pending', 'rewritten', 'scrubbing', 'done')),
+    requested_at integer not null,
+    completed_at integer,
+    subject text,
+    report text
+) strict;
+create table tombstones (
+    hash blob primary key,
+    kind text not null check (kind in ('account', 'owner', 'workspace')),
+    erasure_id text not null,
+    added_at integer not null
+) strict, without rowid;
+"""
+"""tombstones: keyed hashes of every name that was erased. subject: the names, only until done."""
+
+STEPS: Final = (_FILES_CAN_BE_REPLACED, _PEOPLE_CAN_BE_FORGOTTEN)
 """The n-th of them leads from format n to format n + 1."""
 
 FORMAT_VERSION: Final = 1 + len(STEPS)

@@ -209,6 +209,11 @@ def _responses() -> dict[str, Any]:
             "warnings": {"type": "array", "items": _PROBLEM},
         },
     }
+    erased = {
+        "type": "object",
+        "required": ["status", "seq"],
+        "properties": {"status": {"const": "erased"}, "seq": {"type": "integer"}},
+    }
     quarantined = {
         "type": "object",
         "required": ["status", "seq", "errors"],
@@ -228,7 +233,10 @@ def _responses() -> dict[str, Any]:
         "503": "cannot be stored durably now; send it again after Retry-After",
     }
     return {
-        "200": _answer("stored durably, or known already", stored),
+        "200": _answer(
+            "stored durably, or known already; `erased`: about a forgotten person, counted alone",
+            {"anyOf": [stored, erased]},
+        ),
         "202": _answer("authentic but malformed: kept byte for byte in quarantine", quarantined),
         **{status: _answer(text, _REASON) for status, text in texts.items()},
     }

@@ -35,6 +35,7 @@ from ingest.ledger import (
 )
 from ingest.parse import Arrival, Malformed, Origin, Problem, parse_body
 from ingest.settings import Settings
+from ingest.tombstones import tombstones
 
 Status = Literal["open", "replayed", "all"]
 _COLUMNS: Final = (
@@ -159,7 +160,13 @@ def replay(
     with transaction(connection):
         if one_quarantined(connection, seq).status != "open":
             raise UsageError(f"{seq} was replayed just now by somebody else")
-        outcome = store_event(connection, delivery, take_sequence(connection, 1), node)
+        seq_taken = take_sequence(connection, 1)
+        forgotten = tombstones(connection)
+        if forgotten is not None and forgotten.cover(content, body):
+            connection.execute("delete from quarantine where seq = ?", (seq,))
+            count(connection, {"quarantined": -1, "erased": 1})
+            return Outcome("erased", seq_taken, event_type=content.event_type)
+        outcome = store_event(connection, delivery, seq_taken, node)
         counter = "events" if outcome.verdict == "accepted" else "duplicates"
         count(connection, {"quarantined": -1, counter: 1})
         connection.execute(
@@ -259,6 +266,8 @@ def run_replay(
         if outcome.verdict == "quarantined":
             reasons = "; ".join(problem.message for problem in outcome.problems)
             console.print(_plain(f"{seq}  still quarantined: {reasons}"))
+        elif outcome.verdict == "erased":
+            console.print(_plain(f"{seq}  erased: it is about a person who was forgotten"))
         else:
             console.print(_plain(f"{seq}  {outcome.verdict} as {outcome.event_id}"))
     console.print(f"{len(outcomes) - left} replayed, {left} still quarantined")
