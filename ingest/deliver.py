@@ -12,12 +12,14 @@ DeliveryError
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import secrets
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -25,7 +27,7 @@ import httptools
 import uvloop
 
 from ingest.errors import HooklakeError, UsageError
-from ingest.settings import Settings
+from ingest.settings import STANDARD_PREFIX, Settings
 from ingest.sign import Envelope, HmacTemplate, SigningError, signed_headers
 
 CONNECTIONS: Final = 32
@@ -56,12 +58,16 @@ class ReceiverRefusedError(DeliveryError):
 class Delivery:
     """A body and the sender's id for it; sending it twice is the same delivery.
 
-    headers: further ones, of plain ASCII; they prove nothing.
+    headers: further ones, of plain ASCII; they prove nothing. signer: in place of the common one.
+    due_seconds: not to be sent earlier, from the beginning of all. mark: the sender's own note.
     """
 
     body: bytes
     delivery_id: str
     headers: tuple[tuple[str, str], ...] = ()
+    signer: Signer | None = None
+    due_seconds: float = 0.0
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,13 @@ def credential_of(settings: Settings, scheme: str | None = None) -> Credential:
         f" `hooklake serve` once to have them made in {settings.paths.secrets}, or set"
         " HOOKLAKE_SECRETS or HOOKLAKE_TOKENS as the receiver has them"
     )
+
+
+def forged_credential(settings: Settings, scheme: str | None = None) -> Credential:
+    """The same scheme with a secret that no receiver knows. Raises: SigningError."""
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    value = secrets.token_hex(20) if scheme == "token" else f"{STANDARD_PREFIX}{key}"
+    return replace(credential_of(settings, scheme), secret=value)
 
 
 def signer_of(settings: Settings, scheme: str | None = None) -> Signer:
@@ -250,7 +263,7 @@ def request_bytes(target: Target, delivery: Delivery, signer: Signer, now: float
         "Content-Type": "application/json",
         "Content-Length": str(len(delivery.body)),
         **dict(delivery.headers),
-        **signer(Envelope(delivery.body, delivery.delivery_id, int(now))),
+        **(delivery.signer or signer)(Envelope(delivery.body, delivery.delivery_id, int(now))),
     }
     lines = [f"POST {target.path} HTTP/1.1"]
     for name, value in headers.items():
@@ -274,6 +287,7 @@ class _Run:
         self._supply = supply
         self._signer = signer
         self._on_answer = on_answer
+        self._began = time.monotonic()
         self.tally = Tally()
 
     async def all(self, connections: int) -> None:
@@ -293,6 +307,8 @@ class _Run:
         line = _Line(self._target, connection)
         try:
             for delivery in self._supply:
+                if delivery.due_seconds:
+                    await asyncio.sleep(self._began + delivery.due_seconds - time.monotonic())
                 answer = await self._deliver(line, delivery)
                 self.tally.verdicts[answer.verdict] += 1
                 if self._on_answer:

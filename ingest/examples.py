@@ -18,6 +18,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "hooklake trigger --as postman > hooklake.postman_collection.json",
         "hooklake trigger plan_changed --scheme none || echo rejected, as it must be",
     ),
+    "simulate": (
+        "hooklake simulate --list",
+        "hooklake simulate three_overdue_notices",
+        "hooklake simulate renewals --accounts 20 --days 60 --speed 31536000",
+        "hooklake simulate cancel --seed 2 --chaos duplicate=0.5,reorder,bad_signature",
+        "hooklake simulate --accounts 25 --days 90 --seed 7 --chaos all --mixed-dialects",
+    ),
 }
 """By command; each line is one for a POSIX shell and succeeds beside a running receiver."""
 

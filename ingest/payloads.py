@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from ingest.contract import TYPE_BY_NAME
 
-Value = str | bool | Decimal | date | None
+Value = str | bool | int | Decimal | date | None
 InstantStyle = Literal["rfc3339", "blank", "unix", "unix_ms"]
 
 
@@ -138,7 +138,7 @@ def _rendered(name: str, value: Value, dialect: Dialect) -> Any:
             return _instant(datetime.combine(value, time(12), UTC), dialect.instant_style)
         return value.isoformat()
     if name == "owner_email" and value and dialect.is_email_shouted:
-        return f" {value.upper()} "
+        return f" {str(value).upper()} "
     return value
 
 

@@ -253,7 +253,7 @@ def _overdue_payment(now: datetime) -> dict[str, Value]:
 
 
 def _no_enough_credit(_now: datetime) -> dict[str, Value]:
-    return {**OWNER, "workspace_id": WORKSPACE_ID, "credit": Decimal(0)}
+    return {**OWNER, "workspace_id": WORKSPACE_ID, "credit": 0}
 
 
 _SAMPLES: Final[dict[str, Callable[[datetime], dict[str, Value]]]] = {

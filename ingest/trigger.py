@@ -6,7 +6,6 @@ for another tool to send.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import secrets
@@ -24,6 +23,7 @@ from ingest.deliver import (
     Delivery,
     Tally,
     credential_of,
+    forged_credential,
     send_all,
     send_one,
 )
@@ -32,7 +32,7 @@ from ingest.payloads import body_bytes
 from ingest.postman import collection
 from ingest.request_forms import curl_line, http_request
 from ingest.samples import LESSON, SAMPLE_NAMES, sample, with_field, without_field
-from ingest.settings import STANDARD_PREFIX, NamedSecret, Settings, ensure_credentials
+from ingest.settings import Settings, ensure_credentials
 
 Form = Literal["curl", "http", "postman"]
 COUNT_MAX: Final = 1_000_000
@@ -72,9 +72,9 @@ def run(
         if raw is not None
         else _samples(event, set_fields, remove_fields, dialect or LESSON, count)
     )
-    if form == "postman" and not is_forged:
+    if form == "postman":
         settings = ensure_credentials(settings).settings
-    credential = credential_of(_with_other_secrets(settings) if is_forged else settings, scheme)
+    credential = (forged_credential if is_forged else credential_of)(settings, scheme)
     if form is not None:
         return _print_requests(form, target, bodies, credential)
     deliveries = (_delivery(body) for _, body in bodies)
@@ -143,17 +143,6 @@ def _read(raw: str) -> bytes:
 
 def _delivery(body: bytes) -> Delivery:
     return Delivery(body, f"msg_{secrets.token_hex(12)}")
-
-
-def _with_other_secrets(settings: Settings) -> Settings:
-    """The same settings with a secret and a token that no receiver knows."""
-    key = base64.b64encode(secrets.token_bytes(32)).decode()
-    return settings.model_copy(
-        update={
-            "secrets": (NamedSecret("forged", f"{STANDARD_PREFIX}{key}"),),
-            "tokens": (NamedSecret("forged", secrets.token_hex(20)),),
-        }
-    )
 
 
 def _sent(body: bytes) -> Any:

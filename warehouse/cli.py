@@ -233,15 +233,45 @@ def trigger(
     )
 
 
-@app.command()
+@app.command(epilog=epilog("simulate"))
 def simulate(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A story by its name (--list) or path; without one, a whole world."),
+    ] = None,
     data_dir: DataDir = None,
-    accounts: Annotated[int, typer.Option(min=1, help="How many accounts live.")] = 100,
+    is_list: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
+    accounts: Annotated[
+        int | None, typer.Option(min=1, help="How many accounts live (100; a scenario: 1).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same accounts.")] = 1,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How many days they span.")] = 365,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=3650,
+            help="How many days they span (365); of a scenario, on how many days it begins (1).",
+        ),
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option(metavar="DATE", help="The day after the last one (default today, UTC)."),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Virtual seconds that pass in a real one: 86400 is a day a second. Default: no"
+            " waiting.",
+        ),
+    ] = None,
+    chaos: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[=RATE],…",
+            help="Disturb, and check the verdicts: duplicate, reorder, delay, bad_signature,"
+            " stale_timestamp, truncated_json, wrong_types, unknown_type, or all (rate 0.1).",
+        ),
     ] = None,
     mixed_dialects: Annotated[
         bool, typer.Option("--mixed-dialects", help="Spell every delivery differently.")
@@ -249,17 +279,22 @@ def simulate(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the linked life cycles of made-up accounts as signed deliveries over HTTP."""
+    """Send a scenario, or the life cycles of many made-up accounts, as signed deliveries."""
     from ingest import simulate as simulator
 
+    if is_list:
+        _exit(simulator.run_list(as_json=as_json))
     moment = _instant(until)
     _exit(
         simulator.run(
             load_settings(data_dir),
             accounts,
             seed,
+            scenario=scenario,
             days=days,
             until=None if moment is None else moment.date(),
+            speed=speed,
+            chaos=chaos or (),
             mixed_dialects=mixed_dialects,
             url=url,
             as_json=as_json,
