@@ -22,7 +22,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ingest.commit import NotStoredError, OutcomeUnknownError
-from ingest.http_protocol import HEADER_BYTES_MAX, PROTOCOL_KEY
+from ingest.http_protocol import (
+    EXCHANGE_KEY,
+    HEADER_BYTES_MAX,
+    HEADER_FRAME_BYTES,
+    Exchange,
+)
 from ingest.ledger import Delivery, Outcome
 from ingest.observe import LineLimit, Metrics, log
 from ingest.openapi import openapi_document
@@ -41,7 +46,6 @@ LANDING_LAG_SECONDS_MAX: Final = 300.0
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 _LENGTH_KEY: Final = "hooklake.length"
-_HEADER_FRAME_BYTES: Final = len(b": \r\n")
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FAILED: Final = "the receiver failed; nothing was acknowledged"
@@ -155,8 +159,8 @@ class Receiver:
 
     async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
         """The whole body. Raises: _AnswerError, _ClientGoneError."""
-        protocol = scope.get(PROTOCOL_KEY)
-        body: bytes | None = None if protocol is None else protocol.complete_body()
+        exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+        body = None if exchange is None else exchange.complete_body()
         if body is None:
             body = await self._collect_body(receive)
         if len(body) > self._settings.body_bytes_max:
@@ -204,9 +208,9 @@ class Receiver:
         except NotStoredError as error:
             raise _AnswerError(503, error.reason, _NOT_STORED[error.reason]) from None
         except OutcomeUnknownError:
-            protocol = scope.get(PROTOCOL_KEY)
-            if protocol is not None:
-                protocol.abort()
+            exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+            if exchange is not None:
+                exchange.abort()
             raise _ClientGoneError from None
 
     def _answer(self, delivery: Delivery, outcome: Outcome) -> tuple[int, dict[str, Any]]:
@@ -299,7 +303,8 @@ def _check_encoding(headers: Headers) -> None:
 def _declared_length(scope: Scope) -> int | None:
     """The body's length, None where it is chunked.
 
-    Raises: _AnswerError for headers that are too many, too large, or tell the length in two ways.
+    Raises: _AnswerError for headers that are too many, too large, name no host or several, or tell
+    the length in two ways.
     """
     raw_headers = scope["headers"]
     if len(raw_headers) > HEADER_FIELDS_MAX:
@@ -308,14 +313,19 @@ def _declared_length(scope: Scope) -> int | None:
         )
     lengths: set[bytes] = set()
     is_chunked = False
+    hosts = 0
     size = len(scope["raw_path"]) + len(scope["query_string"])
     for name, value in raw_headers:
-        size += len(name) + len(value) + _HEADER_FRAME_BYTES
+        size += len(name) + len(value) + HEADER_FRAME_BYTES
         if name == b"content-length":
             lengths.add(value)
         elif name == b"transfer-encoding":
             is_chunked = True
-    if size > HEADER_BYTES_MAX:  # h11 bounds a header only while it arrives in pieces
+        elif name == b"host":
+            hosts += 1
+    if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
+        raise _AnswerError(400, "bad_request", "a request names exactly one Host", is_closing=True)
+    if size > HEADER_BYTES_MAX:
         raise _AnswerError(
             431, "headers_too_large", "the headers are larger than 16 KiB", is_closing=True
         )
@@ -362,9 +372,9 @@ async def _send_json(
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if is_closing:
         headers.append((b"connection", b"close"))
-    protocol = scope.get(PROTOCOL_KEY)
-    if protocol is not None and not is_closing:
-        protocol.answer(status, headers, body)
+    exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+    if exchange is not None and not is_closing:
+        exchange.answer(status, headers, body)
         return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if is_closing and not any(name == b"expect" for name, _ in scope["headers"]):

@@ -23,7 +23,7 @@ import uvicorn
 from ingest.app import create_app
 from ingest.commit import Committer, Health
 from ingest.errors import HooklakeError, LedgerError
-from ingest.http_protocol import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, BoundedProtocol
+from ingest.http_protocol import KEEP_ALIVE_SECONDS, BoundedProtocol
 from ingest.lander import Lander
 from ingest.ledger import open_read_only, read_counters
 from ingest.observe import Metrics, configure_logging
@@ -221,7 +221,6 @@ def _build(settings: Settings, lander: Lander | None, sick: list[str]) -> _Serve
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
     )

@@ -135,8 +135,8 @@ def peer(kind: str, database_port: int | None = None) -> Iterator[int]:
     environment = {**os.environ, "BENCH_DATABASE_PORT": str(database_port or 0)}
     command = [
         sys.executable, "-m", "uvicorn", f"{HERE.stem}:{kind}_app", "--app-dir", str(HERE.parent),
-        "--factory", "--http", "h11", "--loop", "uvloop", "--no-access-log", "--port", str(port),
-        "--log-level", "error",
+        "--factory", "--http", "httptools", "--loop", "uvloop", "--no-access-log",
+        "--port", str(port), "--log-level", "error",
     ]  # fmt: skip
     with running(command, environment):
         until(lambda: answers(port))

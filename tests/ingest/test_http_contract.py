@@ -22,6 +22,7 @@ from receiving import (
 )
 
 from ingest.contract import EVENT_TYPES
+from ingest.http_protocol import REQUESTS_AHEAD_MAX
 
 MIB = 1_048_576
 HEADER_SECONDS = 5.0
@@ -183,7 +184,7 @@ def test_the_content_type_does_not_matter(receiver: Receiver) -> None:
 # -- what is refused before it is read -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [MIB + 1, 10_000_000_000, 99_999_999_999_999_999_999])
+@pytest.mark.parametrize("length", [MIB + 1, 10_000_000_000, 2**64 - 1])
 def test_a_declared_length_over_the_limit_is_413_without_waiting_for_it(
     receiver: Receiver, length: int
 ) -> None:
@@ -249,6 +250,10 @@ def test_a_content_encoding_is_415(receiver: Receiver, encoding: str) -> None:
         (400, ("Transfer-Encoding: chunked, identity",)),
         (400, ("Bad\x00Header: x",)),
         (400, ("Content-Length : 5",)),
+        (400, ("Content-Length: 5", "Content-Length: 5")),
+        (400, ("X-Folded: a\r\n b", "Content-Length: 5")),
+        (400, ("X-Bare: a\nX-Next: b", "Content-Length: 5")),
+        (400, ("Host: another", "Content-Length: 5")),
         (431, ("X-Large: " + "a" * 16_384, "Content-Length: 5")),
         (431, ("X-Large: " + "a" * 300_000, "Content-Length: 5")),
         (431, (*(f"X-{number}: a" for number in range(64)), "Content-Length: 5")),
@@ -330,6 +335,47 @@ def test_pipelined_deliveries_are_each_answered_in_their_order(receiver: Receive
 
     assert re.findall(rb'"event_id":"pipe-(\d+)"', answer) == [b"%d" % n for n in range(20)]
     assert answer.count(b"HTTP/1.1 200 OK") == 21
+
+
+def test_only_so_many_requests_are_taken_ahead_of_their_answers(receiver: Receiver) -> None:
+    ahead = request("/healthz", method="GET") * (REQUESTS_AHEAD_MAX + 200)
+    answer = receiver.send(ahead)
+
+    assert answer.count(b"HTTP/1.1 200 OK") == REQUESTS_AHEAD_MAX
+    assert answer.count(b"HTTP/1.1 ") == REQUESTS_AHEAD_MAX + 1
+    assert answer.count(b"HTTP/1.1 400 Bad Request") == 1
+
+
+@pytest.mark.parametrize(
+    "broken", [b"no request\r\n\r\n", b"POST / HTTP/1.1\r\nBad\x00: 1\r\n\r\n"]
+)
+def test_what_is_broken_behind_a_delivery_does_not_take_its_answer(
+    receiver: Receiver, broken: bytes
+) -> None:
+    body = registration(f"before-{len(broken)}@example.com")
+    answer = receiver.send(request(PATH, f"Content-Length: {len(body)}", body=body) + broken)
+
+    assert status(answer) == 200
+    assert b'"accepted"' in answer.split(b"HTTP/1.1 ")[1]
+    assert answer.split(b"HTTP/1.1 ")[2].startswith(b"400")
+    assert (body.decode(),) in receiver.query("select payload from inbox")
+
+
+def test_trailers_count_as_headers(receiver: Receiver) -> None:
+    before = receiver.counters()
+    trailers = "".join(f"X-{number}: {'a' * 1000}\r\n" for number in range(20)).encode()
+    chunked = b"2\r\n{}\r\n0\r\n" + trailers + b"\r\n"
+    answer = receiver.send(request(PATH, "Transfer-Encoding: chunked", body=chunked))
+
+    assert status(answer) == 431
+    assert receiver.counters() == before
+
+
+def test_a_request_without_a_host_is_400(receiver: Receiver) -> None:
+    answer = receiver.send(b"GET /healthz HTTP/1.1\r\n\r\n")
+
+    assert status(answer) == 400
+    assert status(receiver.send(b"GET /healthz HTTP/1.0\r\n\r\n")) == 200
 
 
 # -- paths and methods ---------------------------------------------------------------------------
