@@ -10,6 +10,7 @@ PLAN_CHANGES: Final = "plan-changes"
 OVERDUE_PAYMENTS: Final = "overdue-payments"
 ACCOUNTS: Final = "accounts"
 HEALTH: Final = "data-health"
+CHECKLIST: Final = "checklist"
 SQL: Final = "sql"
 RETENTION: Final = "retention"
 PAGES: Final = (
@@ -20,5 +21,6 @@ PAGES: Final = (
     OVERDUE_PAYMENTS,
     ACCOUNTS,
     HEALTH,
+    CHECKLIST,
     SQL,
 )

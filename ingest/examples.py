@@ -25,6 +25,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "hooklake simulate cancel --seed 2 --chaos duplicate=0.5,reorder,bad_signature",
         "hooklake simulate --accounts 25 --days 90 --seed 7 --chaos all --mixed-dialects",
     ),
+    "checklist": (
+        "hooklake checklist || echo some are still to be seen",
+        "hooklake checklist --json || true",
+    ),
 }
 """By command; each line is one for a POSIX shell and succeeds beside a running receiver."""
 

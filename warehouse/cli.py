@@ -333,6 +333,14 @@ def listen(
     )
 
 
+@app.command(epilog=epilog("checklist"))
+def checklist(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say which events and edge cases have really been seen, proved; exits 1 while some are not."""
+    from ingest import checklist as checker
+
+    _exit(checker.run(load_settings(data_dir), as_json=as_json))
+
+
 @app.command()
 def replay(
     numbers: Annotated[

@@ -15,6 +15,7 @@ from dashboards.filters import Filters
 from dashboards.source import Source
 from dashboards.views import (
     accounts,
+    checklist,
     funnel,
     health,
     overdue,
@@ -60,6 +61,14 @@ VIEWS: Final = (
         has_period=False,
         has_sources=False,
         beneath=health.draw_ledger,
+    ),
+    Page(
+        "Checklist",
+        addresses.CHECKLIST,
+        checklist.draw,
+        has_period=False,
+        has_sources=False,
+        beneath=checklist.draw_ledger,
     ),
     Page("SQL", addresses.SQL, sql.draw, has_period=False, has_sources=False),
 )

@@ -1,0 +1,81 @@
+"""The checklist of an integration: what was really seen, proved, and the command for the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from dashboards import components, formats
+from dashboards.context import Installation
+from dashboards.filters import Filters
+from dashboards.source import Source
+from ingest.checklist import Item, checklist, command_of
+from ingest.errors import LedgerError
+from ingest.ledger import open_read_only
+
+LOOK_SECONDS: Final = 5
+
+
+def draw(_source: Source, _filters: Filters) -> None:
+    """Nothing here comes from the warehouse; `draw_ledger` draws all of it."""
+
+
+def draw_ledger(installation: Installation) -> None:
+    """Every row, green once the receiver has seen it; also where there is no warehouse."""
+
+    @st.fragment(run_every=LOOK_SECONDS)
+    def look() -> None:
+        try:
+            items = _items(installation.data_dir.ledger)
+        except LedgerError as error:
+            if not installation.data_dir.ledger.exists():
+                components.nothing("The receiver has not made its ledger yet.")
+                return
+            st.warning("**The receiver's ledger cannot be read now.** It is looked at again.")
+            st.text(str(error))
+            return
+        _progress(items)
+        for group in dict.fromkeys(item.group for item in items):
+            st.subheader(group, anchor=False)
+            for item in items:
+                if item.group == group:
+                    _row(item, str(installation.data_dir.root))
+
+    look()
+
+
+@st.cache_data(ttl=LOOK_SECONDS - 1, max_entries=8, show_spinner=False)
+def _items(ledger: Path) -> list[Item]:
+    with open_read_only(ledger) as connection:
+        return list(checklist(connection))
+
+
+def _progress(items: list[Item]) -> None:
+    seen = sum(item.is_seen for item in items)
+    st.progress(seen / len(items), text=f"{seen} of {len(items)} seen and proved")
+    st.caption(
+        "What this installation has received and proved, from the receiver's ledger, looked at "
+        f"again every {LOOK_SECONDS} seconds. Test deliveries count like any other."
+    )
+
+
+def _row(item: Item, data_dir: str) -> None:
+    with st.container(border=True, key=f"check-{item.key}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(
+                "✓ Seen" if item.is_seen else "Not yet", color="green" if item.is_seen else "gray"
+            )
+            st.markdown(f"**{item.title}**", width="content")
+            st.caption(_told(item), width="stretch")
+        st.code(command_of(item, data_dir), language="bash", wrap_lines=True)
+
+
+def _told(item: Item) -> str:
+    if item.last_at is None:
+        return f"{item.meaning}; test it with:"
+    last = datetime.fromtimestamp(item.last_at / 1_000_000, UTC)
+    times = formats.counted(item.count, "time")
+    return f"{item.meaning}: {times}, last {formats.instant(last)}"
