@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from ingest.ledger import open_read_only
+
+_GENERATION: Final = re.compile(r"-[0-9]+-[0-9]+-g([0-9]+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,30 @@ def live_files(ledger: Path, after_file_id: int = 0) -> list[LakeFile]:
             (after_file_id,),
         )
         return [LakeFile(*row) for row in rows]
+
+
+def generation_of(path: str) -> int:
+    """How many times the rows of this file were written again, at most; 0 for a landed file."""
+    found = _GENERATION.search(path)
+    return int(found[1]) if found else 0
+
+
+def successors(ledger: Path, file_ids: Iterable[int]) -> dict[int, int]:
+    """Replaced file -> the file that holds all its rows now, and on from there.
+
+    A file of which rows were erased has no successor, nor has one that is still live.
+    """
+    if not ledger.exists():
+        return {}
+    found: dict[int, int] = {}
+    wanted = set(file_ids)
+    with open_read_only(ledger) as connection:
+        while wanted:
+            marks = ", ".join(str(file_id) for file_id in sorted(wanted))
+            rows: list[Any] = connection.execute(
+                f"select file_id, replaced_by from files where file_id in ({marks})"
+                " and replaced_by is not null"
+            ).fetchall()
+            found |= dict(rows)
+            wanted = {new for _, new in rows} - found.keys()
+    return found

@@ -26,7 +26,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import apsw
 
@@ -305,9 +305,9 @@ def take_sequence(connection: apsw.Connection, count: int) -> int:
     return single_integer(connection, "select next from sequence") - count
 
 
-def single_integer(connection: apsw.Connection, query: str) -> int:
+def single_integer(connection: apsw.Connection, query: str, parameters: Sequence[Any] = ()) -> int:
     """The one number that `query` yields."""
-    return int(next(connection.execute(query))[0])
+    return int(next(connection.execute(query, parameters))[0])
 
 
 def count(connection: apsw.Connection, amounts: dict[str, int]) -> None:

@@ -62,6 +62,20 @@ class DataDir:
         return self.root / "landing.lock"
 
     @property
+    def rewrite_lock(self) -> Path:
+        """Held by whoever writes lake files from others: one process at a time."""
+        return self.root / "rewrite.lock"
+
+    @property
+    def backfill_lock(self) -> Path:
+        return self.root / "backfill.lock"
+
+    @property
+    def backup_lock(self) -> Path:
+        """While it is held no lake file is removed."""
+        return self.root / "backup.lock"
+
+    @property
     def refresh_lock(self) -> Path:
         return self.root / "refresh.lock"
 

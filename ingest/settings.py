@@ -166,6 +166,15 @@ class Settings(BaseSettings):
         1.0, gt=0, le=60, description="how often committed events become Parquet files"
     )
     land_rows_max: int = Field(50_000, ge=1, description="events of one landing at most")
+    compact_interval_seconds: float = Field(
+        60, ge=0, description="how often `refresh --watch` looks for files to merge; 0: never"
+    )
+    compact_file_bytes_max: int = Field(
+        67_108_864, ge=65_536, description="files are merged into one of so many bytes at most"
+    )
+    compact_grace_seconds: float = Field(
+        3600, ge=0, description="how long a merged file's inputs stay for whoever still reads them"
+    )
     workers: int = Field(1, ge=1, le=64, description="listening processes that share the port")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"

@@ -74,8 +74,7 @@ def backfill_lock(paths: DataDir) -> Iterator[None]:
 
     Raises: BackfillRunningError.
     """
-    lock = paths.root / "backfill.lock"
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(paths.backfill_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -491,6 +491,20 @@ def verify(
 
 
 @app.command()
+def compact(
+    data_dir: DataDir = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Wait for nothing: merge all that may still grow.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Merge small lake files into large ones, and remove what was merged long enough ago."""
+    from warehouse import compact as compactor
+
+    _exit(compactor.run(load_settings(data_dir), full=full, as_json=as_json))
+
+
+@app.command()
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check that everything acknowledged is there, once, and readable; exits 1 if not."""
     from warehouse import doctor as examiner

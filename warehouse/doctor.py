@@ -31,10 +31,13 @@ from ingest.lake import file_sha256
 from ingest.landing import pending_since
 from ingest.ledger import open_read_only, read_counters, single_integer
 from ingest.paths import DataDir
+from ingest.rewrites import unfinished
 from ingest.settings import Settings
 
 LANDING_LAG_SECONDS_MAX: Final = 60.0
 EXAMPLES_MAX: Final = 5
+
+_LIVE_PATHS: Final = "select path from files where status = 'live'"
 
 Level = Literal["ok", "warning", "failure"]
 
@@ -68,14 +71,12 @@ def examine(
             findings += _integrity(connection)
             findings += _accounting(connection)
             findings += _landing(connection)
-            planned = _planned(connection)
-        files = live_files(paths.ledger)
+        findings += _lake_files(paths, live_files(paths.ledger), on_progress)
+        findings += _orphans(paths)
     except LedgerError as error:
         step = "restore it from a backup; do not delete its -wal file"
         findings.append(Finding("ledger", "failure", str(error), step))
         return findings
-    findings += _lake_files(paths, files, on_progress)
-    findings += _orphans(paths, files, planned)
     findings += _refresh(paths)
     return findings
 
@@ -218,72 +219,112 @@ def _landing(connection: apsw.Connection) -> Iterator[Finding]:
 
 
 def _planned(connection: apsw.Connection) -> set[str]:
-    """`<first>-<last>` of ranges being written right now, or left by a crash and redone later."""
+    """What is being written right now, or was at a crash and is redone or removed later: files'
+    paths, and `<first>-<last>` of ranges."""
     rows = connection.execute(
         "select first_seq, last_seq from landings where status = 'planned'"
         " union all select first_seq, last_seq from batches where status = 'planned'"
     )
-    return {f"{first}-{last}" for first, last in rows}
+    return {f"{first}-{last}" for first, last in rows} | unfinished(connection)
+
+
+def _former(connection: apsw.Connection) -> dict[str, bool]:
+    """Paths of files that others have replaced, and whether they were removed from the disk."""
+    return {
+        str(path): bool(is_removed)
+        for path, is_removed in connection.execute(
+            "select path, deleted_at is not null from files where status = 'replaced'"
+        )
+    }
 
 
 def _lake_files(
     paths: DataDir, files: list[LakeFile], on_progress: Callable[[int, int], None]
 ) -> Iterator[Finding]:
-    broken = []
+    broken = {}
     for done, file in enumerate(files):
         on_progress(done, len(files))
         path = paths.lake / file.path
         try:
             if path.stat().st_size != file.bytes:
-                broken.append(f"{file.path} has another size than the {file.bytes} bytes written")
+                broken[file.path] = f"has another size than the {file.bytes} bytes written"
             elif file_sha256(path) != file.sha256:
-                broken.append(f"{file.path} has changed since it was written")
+                broken[file.path] = "has changed since it was written"
         except OSError as error:
-            broken.append(f"{file.path}: {error.strerror}")
+            broken[file.path] = str(error.strerror)
     on_progress(len(files), len(files))
+    if broken:  # what was merged into another file meanwhile may be gone by now
+        still = {file.path for file in live_files(paths.ledger)}
+        broken = {path: text for path, text in broken.items() if path in still}
     if not broken:
         yield Finding("lake files", "ok", f"{len(files)} files, every checksum right")
-    for text in broken:
+    for name, text in broken.items():
         yield Finding(
             "lake files",
             "failure",
-            text,
+            f"{name}: {text}",
             "restore this file from a backup; what the ledger still holds can be landed again",
         )
 
 
-def _orphans(paths: DataDir, files: list[LakeFile], planned: set[str]) -> Iterator[Finding]:
-    known = {file.path for file in files}
-    strangers = [
-        path
-        for path in sorted(paths.lake.rglob("*"))
-        if path.is_file() and path.relative_to(paths.lake).as_posix() not in known
-    ]
-    unfinished = [path for path in strangers if _range_of(path) in planned]
-    orphans = [path for path in strangers if _range_of(path) not in planned]
-    if unfinished:
+def _orphans(paths: DataDir) -> Iterator[Finding]:
+    """The lake's files that are not live, by what they are.
+
+    The disk is looked at before the ledger, which has every file's name before it appears.
+    """
+    there = sorted(path.relative_to(paths.lake).as_posix() for path in _files_below(paths.lake))
+    with open_read_only(paths.ledger) as connection, _snapshot(connection):
+        planned, former = _planned(connection), _former(connection)
+        known = {path for (path,) in connection.execute(_LIVE_PATHS)}
+    strangers = [path for path in there if path not in known]
+    replaced = [path for path in strangers if path in former]
+    returned = [path for path in replaced if former[path]]
+    others = [path for path in strangers if path not in former]
+    unfinished_ones = [path for path in others if path in planned or _range_of(path) in planned]
+    orphans = [path for path in others if path not in planned and _range_of(path) not in planned]
+    if unfinished_ones:
         yield Finding(
             "orphans",
             "ok",
-            f"{len(unfinished)} files belong to a landing that is under way or will be redone",
+            f"{len(unfinished_ones)} files belong to a landing or a merge that is under way or "
+            "will be redone",
+        )
+    if len(replaced) > len(returned):
+        yield Finding(
+            "orphans",
+            "ok",
+            f"{len(replaced) - len(returned)} files were merged into others and are removed when "
+            "no reader can need them",
+        )
+    if returned:
+        yield Finding(
+            "orphans",
+            "warning",
+            f"{len(returned)} files were merged and removed, and are there again: "
+            f"{_examples(returned)}",
+            "`hooklake compact` removes them; only a plain glob would count them",
         )
     if orphans:
-        shown = ", ".join(
-            path.relative_to(paths.lake).as_posix() for path in orphans[:EXAMPLES_MAX]
-        )
         yield Finding(
             "orphans",
             "failure",
-            f"{len(orphans)} files in the lake are not in the ledger: {shown}"
-            + (" …" if len(orphans) > EXAMPLES_MAX else ""),
+            f"{len(orphans)} files in the lake are not in the ledger: {_examples(orphans)}",
             "a plain glob would count them: move them out of the lake",
         )
     else:
         yield Finding("orphans", "ok", "the lake holds nothing the ledger does not know")
 
 
-def _range_of(path: Path) -> str:
-    return "-".join(path.stem.split("-")[-2:])
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _examples(paths: list[str]) -> str:
+    return ", ".join(paths[:EXAMPLES_MAX]) + (" …" if len(paths) > EXAMPLES_MAX else "")
+
+
+def _range_of(path: str) -> str:
+    return "-".join(path.removesuffix(".parquet").split("-")[-2:])
 
 
 def _refresh(paths: DataDir) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from ingest.settings import Settings
 from warehouse.build import Report, Stopwatch, Wanted, build
 from warehouse.publish import versions
 from warehouse.transform import Transformer
+from warehouse.upkeep import Upkeep
 from warehouse.watch import Watcher
 
 LOCK_SECONDS_MAX: Final = 900.0
@@ -242,7 +243,8 @@ def _watch(refresher: Refresher, console: Console, *, full: bool, as_json: bool)
                 errors.print(f"error: {error}", markup=False)
             raise
 
-    watcher = Watcher(refresher.data, refresh)
+    upkeep = Upkeep(refresher.settings)
+    watcher = Watcher(refresher.data, refresh, upkeep.look)
     with _opened(refresher.data.root / "watch.lock") as descriptor:
         if not _try_lock(descriptor):
             raise RefreshError(
@@ -257,6 +259,7 @@ def _watch(refresher: Refresher, console: Console, *, full: bool, as_json: bool)
         try:
             watcher.run()
         finally:
+            upkeep.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
     return 0

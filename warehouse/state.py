@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import duckdb
 
-from ingest.catalogue import LakeFile
+from ingest.catalogue import LakeFile, successors
 from ingest.contract import BUSINESS_COLUMNS, LAKE_COLUMNS, OTHER
 from ingest.errors import StorageError
 from ingest.identity import fields_hash, other_hash
@@ -198,9 +198,9 @@ def remove_database(path: Path) -> None:
 def load(engine: Engine, files: Sequence[LakeFile]) -> Loaded:
     """Take in what the catalogue has and the state has not, in one transaction.
 
-    files: everything that is live. Files that vanished from it are allowed to when new ones hold
-    the same rows (compaction); otherwise rows were erased and the state is read anew as a whole.
-    Idempotent.
+    files: everything that is live. Files that vanished from it are allowed to when others hold the
+    same rows (compaction), which are then not read again where the ledger vouches for them;
+    otherwise rows were erased and the state is read anew as a whole. Idempotent.
     """
     known = {row[0] for row in engine.execute("select file_id from state.files")}
     live = {file.file_id for file in files}
@@ -208,22 +208,45 @@ def load(engine: Engine, files: Sequence[LakeFile]) -> Loaded:
     gone = known - live
     if not fresh and not gone:
         return Loaded(0, 0, is_rebuilt=False)
+    moved = _moved(engine, fresh, gone)
+    unread = [file for file in fresh if file.file_id not in moved.values()]
+    vanished = gone - moved.keys()
     with engine.transaction():
-        is_rebuilt = bool(gone) and not _only_moved(engine, fresh, gone)
+        is_rebuilt = bool(vanished) and not _only_moved(engine, unread, vanished)
         if is_rebuilt:
             for table in ("files", "events", "duplicates", "renamed", "workspaces", "waiting"):
                 engine.execute(f"delete from state.{table}")
-            fresh = list(files)
+            fresh = unread = list(files)
         elif gone:
             marks = ", ".join(str(file_id) for file_id in sorted(gone))
             engine.execute(f"delete from state.files where file_id in ({marks})")
-        rows = _take_in(engine, fresh, skip_known=bool(gone) and not is_rebuilt)
+        rows = _take_in(engine, unread, skip_known=bool(vanished) and not is_rebuilt)
         if fresh:
             engine.connection.executemany(
                 "insert into state.files values (?, ?, ?, ?, ?, ?)",
                 [(f.file_id, f.path, f.node, f.first_seq, f.last_seq, f.rows) for f in fresh],
             )
-    return Loaded(len(fresh), rows, is_rebuilt)
+    return Loaded(len(unread), rows, is_rebuilt)
+
+
+def _moved(engine: Engine, fresh: Sequence[LakeFile], gone: set[int]) -> dict[int, int]:
+    """Vanished file -> the fresh file that holds its rows, where that one holds nothing else."""
+    if not fresh or not gone:
+        return {}
+    following = successors(engine.data.ledger, gone)
+    rows_of = {file.file_id: file.rows for file in fresh}
+    found: dict[int, int] = {}
+    for file_id in gone:
+        heir = following.get(file_id)
+        while heir is not None and heir not in rows_of:
+            heir = following.get(heir)
+        if heir is not None:
+            found[file_id] = heir
+    held = dict.fromkeys(found.values(), 0)
+    for file_id, rows in engine.execute("select file_id, rows from state.files"):
+        if file_id in found:
+            held[found[file_id]] += rows
+    return {old: new for old, new in found.items() if held[new] == rows_of[new]}
 
 
 def _only_moved(engine: Engine, fresh: Sequence[LakeFile], gone: set[int]) -> bool:

@@ -91,12 +91,19 @@ def _modified(path: Path) -> int | None:
 class Watcher:
     """Calls `refresh(is_first)` on change until stopped.
 
-    refresh: raises HooklakeError when it fails; is tried again with growing pauses.
+    refresh: raises HooklakeError when it fails; is tried again with growing pauses. between: called
+    between refreshes, several times a second.
     """
 
-    def __init__(self, data: DataDir, refresh: Callable[[bool], object]) -> None:
+    def __init__(
+        self,
+        data: DataDir,
+        refresh: Callable[[bool], object],
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self._data = data
         self._refresh = refresh
+        self._between = between
         self._stop = threading.Event()
         self._is_building = False
 
@@ -138,6 +145,7 @@ class Watcher:
                 else:
                     pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                     failures, next_try = failures + 1, time.monotonic() + pause
+            self._between()
             self._stop.wait(POLL_SECONDS)
 
     def _attempt(self, *, is_first: bool) -> bool:

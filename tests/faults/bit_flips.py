@@ -39,7 +39,7 @@ def run(scale: Scale) -> Outcome:
         for path in flipped:
             flip_a_bit(settings.paths.lake / path, chance)
         blamed = {
-            finding.message.split(" ")[0].rstrip(":")
+            finding.message.split(": ")[0]
             for finding in examine(settings)
             if finding.check == "lake files" and finding.level == "failure"
         }

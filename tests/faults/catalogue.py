@@ -26,6 +26,7 @@ FAULTS: dict[str, Callable[[Scale], Outcome]] = {
     "syscalls-land": syscalls.run_land,
     "syscalls-refresh": syscalls.run_refresh,
     "syscalls-backfill": syscalls.run_backfill,
+    "syscalls-compact": syscalls.run_compact,
     "disk_full-tmpfs": disk_full.run_tmpfs,
     "disk_full-ext4": disk_full.run_ext4,
     "disk_full-watermark": disk_full.run_watermark,
@@ -34,4 +35,5 @@ FAULTS: dict[str, Callable[[Scale], Outcome]] = {
     "bit_flips": bit_flips.run,
     "clock": clock.run,
     "readers": readers.run,
+    "readers-compact": readers.run_compact,
 }

@@ -269,11 +269,20 @@ def _backfill(data_dir: Path, given: dict[str, Any]) -> int:
     return run(load_settings(data_dir), [Path(given["export"])], as_json=True)
 
 
+def _compact(data_dir: Path, given: dict[str, Any]) -> int:
+    from ingest.settings import load_settings
+    from warehouse.compact import run
+
+    full = given.pop("full", False)
+    return run(load_settings(data_dir, **given), full=full, as_json=True)
+
+
 COMMANDS: dict[str, Callable[[Path, dict[str, Any]], int]] = {
     "serve": _serve,
     "land": _land,
     "refresh": _refresh,
     "backfill": _backfill,
+    "compact": _compact,
 }
 
 
@@ -285,6 +294,7 @@ def _import_everything() -> None:
 
     import ingest.serve
     import warehouse.backfill
+    import warehouse.compact
     import warehouse.refresh
 
     assert dbt and duckdb and polars and ingest and warehouse

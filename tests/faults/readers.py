@@ -1,7 +1,9 @@
-"""Three readers while events land and versions are swapped: no error, every count a committed one.
+"""Three readers while events land, files are merged and versions are swapped: no error, every count
+a committed one.
 
 Run as `python -m tests.faults.readers DATA_DIR` it is one of the readers: it counts the published
-events again and again, and a line of JSON tells each (version, count) until standard input closes.
+events, and those in the catalogue's files, again and again, and a line of JSON tells each until
+standard input closes.
 """
 
 from __future__ import annotations
@@ -16,19 +18,25 @@ from pathlib import Path
 
 import duckdb
 
+from ingest.catalogue import live_files
 from ingest.deliver import signer_of
+from ingest.landing import land_now
 from ingest.paths import DataDir
 from tests.e2e.installation import wait_until
+from warehouse.compact import compact
 from warehouse.reader import connect, published
 
-from .accounting import settle
+from .accounting import account, diagnose, settle
 from .hooklake import Besieged, besieged
 from .load import Book, under_load
 from .outcome import NO_LOSS, Outcome, Scale
+from .stock import stock
 
 READERS = 3
 PAUSE_SECONDS = 0.02
 SECONDS_OF_A_SWAP_MAX = 30.0
+GRACE_SECONDS = 5.0
+EVENTS_OF_A_ROUND = 12
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,6 +70,41 @@ def run(scale: Scale) -> Outcome:
         hooklake.close()
         settle(hooklake, book, outcome)
     outcome.measured["reads"] = str(sum(reads))
+    return outcome
+
+
+def run_compact(scale: Scale) -> Outcome:
+    """cycles: catalogue swaps, small files for a merged one, while the readers were reading."""
+    outcome = Outcome("readers-compact", f"0 errors, every count a committed one, {NO_LOSS}")
+    swaps = scale.of(ci=24, full=500)
+    book = Book("compact")
+    with besieged(
+        land_rows_max="2",
+        free_bytes_min="0",
+        compact_interval_seconds="0",
+        compact_grace_seconds=str(GRACE_SECONDS),
+    ) as hooklake:
+        settings = hooklake.settings
+        hooklake.command("refresh")
+        watcher = hooklake.start("refresh", "--watch", "--json")
+        removed = 0
+        with _readers(hooklake) as outputs:
+            while outcome.cycles < swaps:
+                first = len(book.sent)
+                numbers = range(first, first + EVENTS_OF_A_ROUND)
+                stock(settings, book, (f"compact-{number}" for number in numbers))
+                land_now(settings)
+                report = compact(settings, everything=True)
+                outcome.cycles += report.written
+                removed += report.removed
+        hooklake.stop(watcher)
+        committed = _committed(hooklake) | {1: 0}
+        reads = [_check(output, committed, outcome) for output in outputs]
+        hooklake.close()
+        account(outcome, book, _catalogued(hooklake.settings.paths)[1])
+        diagnose(hooklake.settings, outcome)
+    outcome.measured["reads"] = str(sum(reads))
+    outcome.measured["removed"] = str(removed)
     return outcome
 
 
@@ -101,7 +144,7 @@ def _readers(hooklake: Besieged) -> Iterator[list[Path]]:
 def _check(output: Path, committed: dict[int, int], outcome: Outcome) -> int:
     """How often this reader has read; what it should not have seen becomes a problem."""
     lines = output.read_text("utf-8", "replace").splitlines()
-    newest = 0
+    newest = held = 0
     for line in lines:
         if not line.startswith("{"):
             outcome.problems.append(f"{output.name}: {line}")
@@ -112,6 +155,11 @@ def _check(output: Path, committed: dict[int, int], outcome: Outcome) -> int:
             committed.get(version, count) == count == found["stated"],
             f"{output.name}: {count} events in version {version}, committed {committed}",
         )
+        outcome.require(
+            found["held"] == found["catalogued"] >= held,
+            f"{output.name}: {found['held']} rows in files of {found['catalogued']}, {held} before",
+        )
+        held = found["held"]
         outcome.require(version >= newest, f"{output.name}: version {version} after {newest}")
         newest = version
     return len(lines)
@@ -122,7 +170,25 @@ def _read(data_dir: DataDir) -> dict[str, int]:
     assert version is not None, "nothing is published"
     with connect(version) as connection:
         [(count,)] = connection.execute("select count(*) from events").fetchall()
-    return {"version": version.version, "count": count, "stated": version.events}
+    catalogued, rows = _catalogued(data_dir)
+    return {
+        "version": version.version,
+        "count": count,
+        "stated": version.events,
+        "catalogued": catalogued,
+        "held": len(rows),
+    }
+
+
+def _catalogued(data_dir: DataDir) -> tuple[int, list[tuple[str, str]]]:
+    """Rows that the catalogue's files should hold, and (event_id, payload) of those they do."""
+    files = live_files(data_dir.ledger)
+    if not files:
+        return 0, []
+    paths = [str(data_dir.lake / file.path) for file in files]
+    with duckdb.connect() as connection:
+        rows = connection.execute("select event_id, payload from read_parquet(?)", [paths])
+        return sum(file.rows for file in files), rows.fetchall()
 
 
 def main() -> None:

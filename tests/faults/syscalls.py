@@ -1,4 +1,4 @@
-"""SIGKILL, EIO and ENOSPC at the N-th system call of receiving, landing, refreshing, backfilling.
+"""SIGKILL, EIO and ENOSPC at the N-th system call of hooklake's commands.
 
 A clean run under strace tells how often each call is made; then every one of them (at CI size every
 10th, taking the faults in turn) is run into on fresh data. After it what readers see must be a
@@ -19,9 +19,11 @@ from pathlib import Path
 
 import duckdb
 
+from ingest.catalogue import live_files
 from ingest.deliver import Delivery, Target, request_bytes, signer_of
 from ingest.ledger import open_read_only, single_integer
 from tests.e2e.installation import wait_until
+from warehouse.publish import VERSIONS_KEPT
 
 from .accounting import account, diagnose, lake_rows
 from .hooklake import Besieged, besieged, port_to_knock_at
@@ -63,6 +65,10 @@ def run_refresh(scale: Scale) -> Outcome:
 
 def run_backfill(scale: Scale) -> Outcome:
     return _run(Backfilling, scale)
+
+
+def run_compact(scale: Scale) -> Outcome:
+    return _run(Compacting, scale)
 
 
 class Scene(ABC):
@@ -243,18 +249,20 @@ class Refreshing(Scene):
         return child, child.wait()
 
     def check_after_fault(self, outcome: Outcome) -> None:
-        count = len(self._published())
+        count = len(published_rows(self.data_dir))
         outcome.require(count in (self.BEFORE, self.AFTER), f"{count} events are published")
 
     def check_mended(self, outcome: Outcome) -> None:
         account(outcome, self.book, lake_rows(self.data_dir))
-        account(outcome, self.book, self._published(), "published: ")
+        account(outcome, self.book, published_rows(self.data_dir), "published: ")
 
-    def _published(self) -> list[tuple[str, str]]:
-        with duckdb.connect(
-            (self.data_dir / "warehouse.duckdb").resolve(strict=True), read_only=True
-        ) as connection:
-            return connection.execute("select event_id, payload from events").fetchall()
+
+def published_rows(data_dir: Path) -> list[tuple[str, str]]:
+    """(event_id, payload) of the version the link names."""
+    with duckdb.connect(
+        (data_dir / "warehouse.duckdb").resolve(strict=True), read_only=True
+    ) as connection:
+        return connection.execute("select event_id, payload from events").fetchall()
 
 
 class Backfilling(Scene):
@@ -297,6 +305,55 @@ class Backfilling(Scene):
         with open_read_only(self.data_dir / "ledger.sqlite") as connection:
             kept = single_integer(connection, "select count(*) from quarantine")
         outcome.require(kept == self.BAD, f"{kept} of {self.BAD} bad lines are in the quarantine")
+
+
+class Compacting(Scene):
+    """Small files beside merged ones, a version that names them, and replaced ones to remove."""
+
+    name = "syscalls-compact"
+    EVENTS, ROWS = 24, 2
+
+    def prepare(self) -> None:
+        half = self.EVENTS // 2
+        for first in (0, half):
+            numbers = range(first, first + half)
+            stock(self.hooklake.settings, self.book, (f"{self.name}-{n}" for n in numbers))
+            self._run("land", land_rows_max=self.ROWS)
+            if first == 0:
+                self._run("compact", full=True)
+        for _ in range(VERSIONS_KEPT):
+            self._run("refresh")
+
+    def act(self, under: Injection | Watching | None) -> tuple[Child, int]:
+        child = self.forks.start(
+            "compact", self.data_dir, under=under, full=True, compact_grace_seconds=0
+        )
+        return child, child.wait()
+
+    def _run(self, command: str, **given: object) -> None:
+        code, said = self.forks.run(command, self.data_dir, **given)
+        assert code == 0, said
+
+    def check_after_fault(self, outcome: Outcome) -> None:
+        """Every reader of the catalogue and of the published version sees every row once."""
+        account(outcome, self.book, self._catalogued(), "catalogue: ")
+        account(outcome, self.book, published_rows(self.data_dir), "published: ")
+
+    def check_mended(self, outcome: Outcome) -> None:
+        self.check_after_fault(outcome)
+        code, said = self.forks.run("refresh", self.data_dir)
+        outcome.require(code == 0, f"the refresh ended with {code}: {said[-300:]}")
+        account(outcome, self.book, published_rows(self.data_dir), "refreshed: ")
+        left = list((self.data_dir / "staging").iterdir())
+        outcome.require(not left, f"left in the staging folder: {left}")
+
+    def _catalogued(self) -> list[tuple[str, str]]:
+        files = live_files(self.data_dir / "ledger.sqlite")
+        with duckdb.connect() as connection:
+            return connection.execute(
+                "select event_id, payload from read_parquet(?)",
+                [[str(self.data_dir / "lake/events" / file.path) for file in files]],
+            ).fetchall()
 
 
 def _run(kind: type[Scene], scale: Scale) -> Outcome:
