@@ -46,9 +46,9 @@ LAKE_TYPES: Final[dict[str, str]] = {
 }
 
 _KEPT: Final = tuple(column for column in LAKE_COLUMNS if column != "payload")
-EVENT_COLUMNS: Final = (*_KEPT, "stated_account_id")
-"""What `touched_events()` offers, in order: all of a stored row but the body, and the account the
-event itself stated; `account_id` is the owner by attribution."""
+EVENT_COLUMNS: Final = (*_KEPT, "stated_account_id", "rowid as event_row")
+"""What `touched_events()` offers, in order: all of a stored row but the body, the account the event
+itself stated, and a whole number of its own; `account_id` is the owner by attribution."""
 
 _INNER: Final = ("account_key", "event_key", "payload_sha256")
 _EVENT_TABLE: Final = ", ".join(
@@ -551,18 +551,19 @@ def lay_out(engine: Engine, *, is_full: bool, until: datetime | None) -> int:
     if until is None:
         body = f"select {columns} from state.main.events as events where {mine}"
     else:
+        known = columns.replace("rowid as ", "")
         body = f"""
             with known as (
                 select events.* replace (
                     case when owners.occurred_at > {instant(until)} then stated_account_id
                     else events.account_id end as account_id
-                )
+                ), events.rowid as event_row
                 from state.main.events as events
                 left join state.main.workspaces as owners
                     on events.workspace_id = owners.workspace_id
                 where events.occurred_at <= {instant(until)}
             )
-            select {columns} from known as events where {mine}
+            select {known} from known as events where {mine}
         """
     engine.execute(f"create view delta.main.events as {body}")
     return 0

@@ -4,7 +4,9 @@ the in-memory database `delta`; scope `full`: everybody. -#}
 {% macro touched_events() %}
     {#- One row per event of the accounts in scope (at scope `full`: all), type `other` left out.
     Columns: all of a stored row but payload; account_id is the owner by attribution, never NULL,
-    stated_account_id is what the event said. -#}
+    stated_account_id is what the event said; event_row is a whole number of the event's own, good
+    within this refresh, by which models join what they left behind: sorting and joining numbers
+    takes a third of the time of names. -#}
     {% do return(source('touched', 'events')) %}
 {% endmacro %}
 

@@ -2,12 +2,6 @@
 -- clock changes.
 with
 
-events as (
-
-    select * from {{ account_ref('stg_account_events') }}
-
-),
-
 registered as (
 
     select * from {{ account_ref('stg_user_registered') }}
@@ -40,7 +34,7 @@ accounts as (
     select
         account_id,
         max(occurred_at) as last_event_at,
-    from events
+    from {{ touched_events() }}
     group by account_id
 
 ),

@@ -17,11 +17,9 @@ plan_renewed as (
 
 ),
 
-deletions as (
+closures as (
 
-    select *
-    from {{ account_ref('int_workspaces') }}
-    where deletion_event_number is not null
+    select * from {{ account_ref('int_closures') }}
 
 ),
 
@@ -42,51 +40,31 @@ renewed_accounts as (
 
 stated as (
 
-    select
-        plan_changed.account_id,
-        plan_changed.subscription_id,
-        plan_changed.attribution = 'account' as is_account_level,
-        plan_changed.event_number,
-        plan_changed.occurred_us,
-        plan_changed.plan_id,
-        false as is_renewal,
-    from plan_changed
-    inner join renewed_accounts
-        on plan_changed.account_id = renewed_accounts.account_id
-    union all
-    select
-        plan_renewed.account_id,
-        plan_renewed.subscription_id,
-        plan_renewed.attribution = 'account' as is_account_level,
-        plan_renewed.event_number,
-        plan_renewed.occurred_us,
-        plan_renewed.plan_id,
-        true as is_renewal,
-    from plan_renewed
-    inner join renewed_accounts
-        on plan_renewed.account_id = renewed_accounts.account_id
+    {% for renewals in [false, true] %}
+        select
+            plan_events.account_id,
+            plan_events.subscription_number,
+            plan_events.attribution = 'account' as is_account_level,
+            plan_events.event_number,
+            plan_events.event_row,
+            plan_events.occurred_us,
+            plan_events.plan_id,
+            {{ renewals }} as is_renewal,
+        from {{ 'plan_renewed' if renewals else 'plan_changed' }} as plan_events
+        inner join renewed_accounts
+            on plan_events.account_id = renewed_accounts.account_id
+        {{ 'union all' if not renewals }}
+    {%- endfor %}
 
 ),
 
--- Grain: account.
+-- Grain: account that has both kinds.
 mixed_accounts as (
 
     select account_id
     from stated
     group by account_id
-    having min(subscription_id) <> max(subscription_id)
-
-),
-
--- Grain: subscription of an account that has both kinds.
-subscriptions as (
-
-    select distinct
-        stated.account_id,
-        stated.subscription_id,
-        stated.is_account_level,
-    from stated
-    inner join mixed_accounts on stated.account_id = mixed_accounts.account_id
+    having min(subscription_number) <> max(subscription_number)
 
 ),
 
@@ -94,19 +72,17 @@ turns as (
 
     select
         stated.account_id,
-        stated.subscription_id,
+        stated.subscription_number,
         stated.is_account_level,
         stated.event_number,
+        stated.event_row,
         stated.occurred_us,
         stated.plan_id,
         stated.is_renewal,
         stated.plan_id is null as is_plan_unstated,
         {{ is_paid_plan('stated.plan_id', 'prices.mrr') }} as is_paid,
     from stated
-    inner join subscriptions
-        on
-            stated.account_id = subscriptions.account_id
-            and stated.subscription_id = subscriptions.subscription_id
+    inner join mixed_accounts on stated.account_id = mixed_accounts.account_id
     left join prices
         on
             stated.plan_id = prices.plan_id
@@ -114,22 +90,18 @@ turns as (
             and stated.occurred_us < prices.priced_to_us
     union all
     select
-        deletions.account_id,
-        subscriptions.subscription_id,
-        subscriptions.is_account_level,
-        deletions.deletion_event_number as event_number,
-        deletions.deleted_us as occurred_us,
+        closures.account_id,
+        closures.subscription_number,
+        closures.is_account_level,
+        closures.event_number,
+        closures.event_row,
+        closures.occurred_us,
         cast(null as varchar) as plan_id,
         false as is_renewal,
         false as is_plan_unstated,
         false as is_paid,
-    from deletions
-    inner join subscriptions on deletions.account_id = subscriptions.account_id
-    where
-        case
-            when subscriptions.is_account_level then deletions.is_last_deletion
-            else deletions.workspace_id = subscriptions.subscription_id
-        end
+    from closures
+    inner join mixed_accounts on closures.account_id = mixed_accounts.account_id
 
 ),
 
@@ -138,7 +110,7 @@ workspace_turns as (
 
     select
         account_id,
-        subscription_id,
+        subscription_number,
         event_number,
         occurred_us,
         is_plan_unstated,
@@ -155,7 +127,7 @@ workspace_turns as (
     from turns
     where not is_account_level
     window earlier as (
-        partition by account_id, subscription_id
+        partition by subscription_number
         order by event_number
         rows between unbounded preceding and 1 preceding
     )
@@ -171,7 +143,7 @@ workspace_turns_and_before as (
     from workspace_turns
     where plan_id is not null or not is_plan_unstated
     window subscription_order as (
-        partition by account_id, subscription_id order by event_number
+        partition by subscription_number order by event_number
     )
 
 ),
@@ -181,7 +153,7 @@ edges as (
 
     select
         account_id,
-        subscription_id,
+        subscription_number,
         event_number,
         is_paid,
         coalesce(
@@ -194,7 +166,7 @@ edges as (
     from workspace_turns_and_before
     where is_paid <> is_paid_before
     window subscription_order as (
-        partition by account_id, subscription_id order by event_number
+        partition by subscription_number order by event_number
     )
 
 ),
@@ -209,7 +181,7 @@ edges_and_renewals as (
             when not is_paid then -1
             when coalesce(
                 lag(is_healed) over (
-                    partition by account_id, subscription_id order by event_number
+                    partition by subscription_number order by event_number
                 ),
                 false
             ) then 0
@@ -273,7 +245,7 @@ with_outcome as (
             when is_plan_unstated
                 then coalesce(
                     max(case when not is_beside then is_paid end) over (
-                        partition by account_id, subscription_id
+                        partition by subscription_number
                         order by event_number
                         rows between unbounded preceding and 1 preceding
                     ),
@@ -290,7 +262,7 @@ with_state_before as (
     select
         *,
         last_value(leaves_paid ignore nulls) over (
-            partition by account_id, subscription_id
+            partition by subscription_number
             order by event_number
             rows between unbounded preceding and 1 preceding
         ) as is_paid_before,
@@ -298,8 +270,6 @@ with_state_before as (
 
 )
 
-select
-    account_id,
-    event_number,
+select event_row
 from with_state_before
 where is_beside and not coalesce(is_paid_before, false)

@@ -19,68 +19,87 @@ states as (
 
 ),
 
+-- Grain: subscription that was ever paid; the others have no end to know.
+paid_subscriptions as (
+
+    select distinct subscription_number
+    from states
+    where is_paid
+
+),
+
 -- The state an event falls into: the last one begun by then.
 in_states as (
 
     select
         plan_events.*,
         max(states.state_number) over (
-            partition by plan_events.account_id, plan_events.subscription_id
+            partition by plan_events.subscription_number
             order by plan_events.event_number
         ) as state_number,
     from plan_events
+    inner join paid_subscriptions
+        on plan_events.subscription_number = paid_subscriptions.subscription_number
     left join states
         on
-            plan_events.account_id = states.account_id
-            and plan_events.subscription_id = states.subscription_id
+            plan_events.subscription_number = states.subscription_number
             and plan_events.event_number = states.event_number
 
 ),
 
 -- A healed gap never happened, so what it said of another plan says nothing of this
--- one.
+-- one. A renewal that states no day adds an interval to the end known so far: counted
+-- in months from the last stated end (the anchor), so that a 31st survives February.
 in_paid_states as (
 
     select
-        in_states.account_id,
-        in_states.subscription_id,
+        in_states.subscription_number,
         in_states.state_number,
         in_states.event_number,
         in_states.occurred_us,
-        in_states.event_type = 'plan_renewed' as is_renewal,
-        in_states.auto_renew,
         in_states.end_date,
         in_states.renewal_date,
+        in_states.event_type = 'plan_renewed' as is_renewal,
         states.interval_months,
         first_value(in_states.start_date ignore nulls) over (
-            partition by
-                in_states.account_id,
-                in_states.subscription_id,
-                in_states.state_number
-            order by in_states.event_number
-            rows between unbounded preceding and current row
+            state_order rows between unbounded preceding and current row
         ) as first_start_date,
+        last_value(in_states.auto_renew ignore nulls) over (
+            state_order rows between unbounded preceding and current row
+        ) as auto_renew,
+        count(
+            case
+                when
+                    in_states.end_date is not null
+                    or (
+                        in_states.event_type = 'plan_renewed'
+                        and in_states.renewal_date is not null
+                    )
+                    then 1
+            end
+        ) over (
+            state_order rows between unbounded preceding and current row
+        ) as anchor_number,
+        lead(in_states.event_number) over state_order as next_event_number,
+        lead(in_states.occurred_us) over state_order as next_occurred_us,
     from in_states
     inner join states
         on
-            in_states.account_id = states.account_id
-            and in_states.subscription_id = states.subscription_id
+            in_states.subscription_number = states.subscription_number
             and in_states.state_number = states.state_number
             and in_states.plan_id = states.plan_id
     where states.is_paid
+    window state_order as (
+        partition by in_states.subscription_number, in_states.state_number
+        order by in_states.event_number
+    )
 
 ),
 
 stated_ends as (
 
     select
-        account_id,
-        subscription_id,
-        state_number,
-        event_number,
-        occurred_us,
-        auto_renew,
-        end_date,
+        *,
         case
             when end_date is not null then end_date
             when is_renewal and renewal_date is not null
@@ -99,20 +118,6 @@ stated_ends as (
 
 ),
 
--- A renewal that states no day adds an interval to the end known so far: counted in
--- months from the last stated end (the anchor), so that a 31st survives February.
-anchored as (
-
-    select
-        *,
-        count(stated_end_date) over (
-            partition by account_id, subscription_id, state_number
-            order by event_number
-        ) as anchor_number,
-    from stated_ends
-
-),
-
 -- renewal_day: as known to the latest renewal; a start stated later moves nothing.
 with_anchors as (
 
@@ -122,9 +127,9 @@ with_anchors as (
         sum(months_added) over from_anchor as months_since_anchor,
         last_value(case when months_added > 0 then first_start_day end ignore nulls)
             over from_anchor as renewal_day,
-    from anchored
+    from stated_ends
     window from_anchor as (
-        partition by account_id, subscription_id, state_number, anchor_number
+        partition by subscription_number, state_number, anchor_number
         order by event_number
         rows between unbounded preceding and current row
     )
@@ -147,22 +152,16 @@ known as (
 )
 
 select
-    account_id,
-    subscription_id,
+    subscription_number,
     state_number,
     event_number,
     occurred_us,
     end_date,
-    lag(known_end_date) over state_order as known_end_date_before,
+    lag(known_end_date) over (
+        partition by subscription_number, state_number order by event_number
+    ) as known_end_date_before,
     known_end_date,
-    last_value(auto_renew ignore nulls) over (
-        partition by account_id, subscription_id, state_number
-        order by event_number
-        rows between unbounded preceding and current row
-    ) as auto_renew,
-    lead(event_number) over state_order as next_event_number,
-    lead(occurred_us) over state_order as next_occurred_us,
+    auto_renew,
+    next_event_number,
+    next_occurred_us,
 from known
-window state_order as (
-    partition by account_id, subscription_id, state_number order by event_number
-)

@@ -9,6 +9,12 @@ plan_renewed as (
 
 ),
 
+plan_changed as (
+
+    select * from {{ account_ref('stg_plan_changed') }}
+
+),
+
 plan_events as (
 
     select *
@@ -61,13 +67,14 @@ renewals as (
 payments as (
 
     select
-        plan_events.account_id,
-        plan_events.event_number,
-        plan_events.occurred_us,
-        plan_events.workspace_id,
+        plan_changed.account_id,
+        plan_changed.event_number,
+        plan_changed.occurred_us,
+        plan_changed.workspace_id,
         'recovered' as outcome,
         'any' as reach,
     from plan_events
+    inner join plan_changed on plan_events.event_row = plan_changed.event_row
     left join prices
         on
             plan_events.plan_id = prices.plan_id
@@ -75,8 +82,7 @@ payments as (
             and plan_events.occurred_us < prices.priced_to_us
     left join known_ends
         on
-            plan_events.account_id = known_ends.account_id
-            and plan_events.subscription_id = known_ends.subscription_id
+            plan_events.subscription_number = known_ends.subscription_number
             and plan_events.event_number = known_ends.event_number
     where
         {{ is_paid_plan('plan_events.plan_id', 'prices.mrr') }}
@@ -90,14 +96,16 @@ payments as (
 ends_of_payment as (
 
     select
-        account_id,
-        event_number,
-        occurred_us,
-        workspace_id,
+        states.account_id,
+        states.event_number,
+        states.occurred_us,
+        events.workspace_id,
         'lost' as outcome,
         'any' as reach,
     from states
-    where is_paid_before and not is_paid
+    inner join {{ touched_events() }} as events
+        on states.event_row = events.event_row
+    where states.is_paid_before and not states.is_paid
 
 ),
 

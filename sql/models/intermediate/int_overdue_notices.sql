@@ -159,7 +159,8 @@ of_payments as (
 -- The notices of a subscription one after the other: one without a payment joins the
 -- episode that is still open and was last noticed at most seven days ago, or opens its
 -- own. A payment's episode is of the subscription of its first notice. A subscription
--- has one such notice a day at most, and those without any are not walked.
+-- has one such notice a day at most, and those without any are not walked. The episode
+-- that was open stays so when the notice joins it, or when its own is closed already.
 walked as (
 
     select
@@ -175,71 +176,47 @@ walked as (
     where is_walked and notice_number = 1
     union all
     select
-        walked.account_id,
-        walked.subscription_id,
-        notices.notice_number,
-        notices.event_number,
+        account_id,
+        subscription_id,
+        notice_number,
+        event_number,
+        case when is_joining then open_event_number else own_event_number end
+            as opening_event_number,
+        case when is_open_kept then open_event_number else own_event_number end
+            as open_event_number,
         case
-            when notices.payment_id is not null then notices.own_event_number
-            when
-                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
-                and (
-                    walked.open_closing_event_number is null
-                    or walked.open_closing_event_number > notices.event_number
-                )
-                then walked.open_event_number
-            else notices.own_event_number
-        end as opening_event_number,
-        case
-            when notices.payment_id is not null
-                then case
-                    when
-                        notices.own_closing_event_number is null
-                        or notices.own_closing_event_number > notices.event_number
-                        then notices.own_event_number
-                    else walked.open_event_number
-                end
-            when
-                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
-                and (
-                    walked.open_closing_event_number is null
-                    or walked.open_closing_event_number > notices.event_number
-                )
-                then walked.open_event_number
-            else notices.own_event_number
-        end as open_event_number,
-        case
-            when notices.payment_id is not null
-                then case
-                    when
-                        notices.own_closing_event_number is null
-                        or notices.own_closing_event_number > notices.event_number
-                        then notices.own_closing_event_number
-                    else walked.open_closing_event_number
-                end
-            when
-                notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
-                and (
-                    walked.open_closing_event_number is null
-                    or walked.open_closing_event_number > notices.event_number
-                )
-                then walked.open_closing_event_number
-            else notices.own_closing_event_number
+            when is_open_kept then open_closing_event_number
+            else own_closing_event_number
         end as open_closing_event_number,
-        case
-            when
-                notices.payment_id is not null
-                and notices.own_closing_event_number <= notices.event_number
-                then walked.open_last_us
-            else notices.occurred_us
-        end as open_last_us,
-    from walked
-    inner join of_payments as notices
-        on
-            walked.account_id = notices.account_id
-            and walked.subscription_id = notices.subscription_id
-            and walked.notice_number + 1 = notices.notice_number
-            and notices.is_walked
+        case when is_open_kept and not is_joining then open_last_us else occurred_us end
+            as open_last_us,
+    from (
+        select
+            *,
+            case
+                when payment_id is null then is_joining
+                else coalesce(own_closing_event_number <= event_number, false)
+            end as is_open_kept,
+        from (
+            select
+                notices.*,
+                walked.open_event_number,
+                walked.open_closing_event_number,
+                walked.open_last_us,
+                notices.payment_id is null
+                and notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
+                and coalesce(
+                    walked.open_closing_event_number > notices.event_number, true
+                ) as is_joining,
+            from walked
+            inner join of_payments as notices
+                on
+                    walked.account_id = notices.account_id
+                    and walked.subscription_id = notices.subscription_id
+                    and walked.notice_number + 1 = notices.notice_number
+                    and notices.is_walked
+        ) as next_notices
+    ) as steps
 
 )
 

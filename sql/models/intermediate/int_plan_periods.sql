@@ -42,6 +42,5 @@ select
 from states
 left join known_ends
     on
-        states.account_id = known_ends.account_id
-        and states.subscription_id = known_ends.subscription_id
+        states.subscription_number = known_ends.subscription_number
         and states.state_number = known_ends.state_number

@@ -22,15 +22,13 @@ prices as (
 changes as (
 
     select
-        plan_events.account_id,
-        plan_events.subscription_id,
-        plan_events.attribution,
+        plan_events.subscription_number,
         plan_events.event_number,
-        plan_events.event_id,
+        plan_events.event_row,
         plan_events.event_type,
         plan_events.occurred_us,
         plan_events.is_day_only,
-        plan_events.workspace_id,
+        plan_events.is_workspace_stated,
         plan_events.plan_id,
         plan_events.auto_renew,
         plan_events.start_date,
@@ -53,16 +51,12 @@ changes as (
 -- Grain: subscription that was on one paid plan twice; only there can a gap be healed.
 returned as (
 
-    select distinct
-        account_id,
-        subscription_id,
+    select distinct subscription_number
     from (
-        select
-            account_id,
-            subscription_id,
+        select subscription_number
         from changes
         where is_paid
-        group by account_id, subscription_id, plan_id
+        group by subscription_number, plan_id
         having count(*) > 1
     ) as paid_twice
 
@@ -72,21 +66,18 @@ returned as (
 in_stretches as (
 
     select
-        changes.account_id,
-        changes.subscription_id,
+        changes.subscription_number,
         changes.event_number,
         changes.occurred_us,
         changes.plan_id,
         changes.is_paid,
         sum(case when changes.is_paid then 1 else 0 end) over (
-            partition by changes.account_id, changes.subscription_id
+            partition by changes.subscription_number
             order by changes.event_number
         ) as stretch_number,
     from changes
     inner join returned
-        on
-            changes.account_id = returned.account_id
-            and changes.subscription_id = returned.subscription_id
+        on changes.subscription_number = returned.subscription_number
 
 ),
 
@@ -94,14 +85,13 @@ in_stretches as (
 stretches as (
 
     select
-        account_id,
-        subscription_id,
+        subscription_number,
         stretch_number,
         max(case when is_paid then plan_id end) as plan_id,
         max(case when is_paid then occurred_us end) as paid_us,
         min(case when not is_paid then occurred_us end) as unpaid_us,
     from in_stretches
-    group by account_id, subscription_id, stretch_number
+    group by subscription_number, stretch_number
 
 ),
 
@@ -109,8 +99,7 @@ stretches as (
 healing as (
 
     select
-        account_id,
-        subscription_id,
+        subscription_number,
         stretch_number,
         coalesce(
             lead(plan_id) over subscription_order = plan_id
@@ -120,7 +109,7 @@ healing as (
         ) as is_healed,
     from stretches
     window subscription_order as (
-        partition by account_id, subscription_id order by stretch_number
+        partition by subscription_number order by stretch_number
     )
 
 ),
@@ -131,7 +120,7 @@ healing_and_before as (
         *,
         coalesce(
             lag(is_healed) over (
-                partition by account_id, subscription_id order by stretch_number
+                partition by subscription_number order by stretch_number
             ),
             false
         ) as is_restored,
@@ -143,14 +132,12 @@ healing_and_before as (
 undone as (
 
     select
-        in_stretches.account_id,
-        in_stretches.subscription_id,
+        in_stretches.subscription_number,
         in_stretches.event_number,
     from in_stretches
     inner join healing_and_before
         on
-            in_stretches.account_id = healing_and_before.account_id
-            and in_stretches.subscription_id = healing_and_before.subscription_id
+            in_stretches.subscription_number = healing_and_before.subscription_number
             and in_stretches.stretch_number = healing_and_before.stretch_number
     where
         case
@@ -169,19 +156,16 @@ states as (
     from changes
     left join undone
         on
-            changes.account_id = undone.account_id
-            and changes.subscription_id = undone.subscription_id
+            changes.subscription_number = undone.subscription_number
             and changes.event_number = undone.event_number
-    where undone.account_id is null
+    where undone.subscription_number is null
 
 ),
 
 -- Grain: subscription with an unpriced paid state.
 unpriced_subscriptions as (
 
-    select distinct
-        account_id,
-        subscription_id,
+    select distinct subscription_number
     from states
     where is_paid and mrr is null
 
@@ -192,21 +176,20 @@ unpriced_subscriptions as (
 borrowed_currencies as (
 
     select
-        states.account_id,
-        states.subscription_id,
+        states.subscription_number,
         states.event_number,
         coalesce(
             last_value(
                 states.priced_currency ignore nulls
             ) over (
-                partition by states.account_id, states.subscription_id
+                partition by states.subscription_number
                 order by states.event_number
                 rows between unbounded preceding and current row
             ),
             first_value(
                 states.priced_currency ignore nulls
             ) over (
-                partition by states.account_id, states.subscription_id
+                partition by states.subscription_number
                 order by states.event_number
                 rows between current row and unbounded following
             ),
@@ -214,24 +197,20 @@ borrowed_currencies as (
         ) as currency,
     from states
     inner join unpriced_subscriptions
-        on
-            states.account_id = unpriced_subscriptions.account_id
-            and states.subscription_id = unpriced_subscriptions.subscription_id
+        on states.subscription_number = unpriced_subscriptions.subscription_number
 
 ),
 
 valued as (
 
     select
-        states.account_id,
-        states.subscription_id,
-        states.attribution,
+        states.subscription_number,
         states.event_number,
-        states.event_id,
+        states.event_row,
         states.event_type,
         states.occurred_us,
         states.is_day_only,
-        states.workspace_id,
+        states.is_workspace_stated,
         states.plan_id,
         states.auto_renew,
         states.start_date,
@@ -255,52 +234,79 @@ valued as (
     from states
     left join borrowed_currencies
         on
-            states.account_id = borrowed_currencies.account_id
-            and states.subscription_id = borrowed_currencies.subscription_id
+            states.subscription_number = borrowed_currencies.subscription_number
             and states.event_number = borrowed_currencies.event_number
+
+),
+
+-- Grain: subscription.
+subscriptions as (
+
+    select
+        account_id,
+        subscription_number,
+        subscription_id,
+        attribution,
+    from {{ account_ref('stg_subscriptions') }}
+    where is_own
+
+),
+
+numbered as (
+
+    select
+        subscription_number,
+        row_number() over subscription_order as state_number,
+        event_number,
+        event_row,
+        event_type,
+        occurred_us,
+        lead(occurred_us) over subscription_order as ended_us,
+        lead(event_number) over subscription_order as ended_event_number,
+        is_day_only,
+        is_workspace_stated,
+        plan_id,
+        auto_renew,
+        start_date,
+        end_date,
+        is_paid,
+        is_unpriced,
+        mrr,
+        mrr_cost,
+        tier,
+        interval_months,
+        currency,
+        lag(plan_id) over subscription_order as plan_id_before,
+        coalesce(lag(is_paid) over subscription_order, false) as is_paid_before,
+        coalesce(lag(is_unpriced) over subscription_order, false) as is_unpriced_before,
+        coalesce(lag(mrr) over subscription_order, 0) as mrr_before,
+        coalesce(lag(mrr_cost) over subscription_order, 0) as mrr_cost_before,
+        lag(tier) over subscription_order as tier_before,
+        lag(currency) over subscription_order as currency_before,
+        coalesce(
+            max(is_paid) over (
+                partition by subscription_number
+                order by event_number
+                rows between unbounded preceding and 1 preceding
+            ),
+            false
+        ) as is_paid_ever_before,
+    from valued
+    window subscription_order as (
+        partition by subscription_number order by event_number
+    )
 
 )
 
 select
-    account_id,
-    subscription_id,
-    row_number() over subscription_order as state_number,
-    attribution,
-    event_number,
-    event_id,
-    event_type,
-    occurred_us,
-    lead(occurred_us) over subscription_order as ended_us,
-    lead(event_number) over subscription_order as ended_event_number,
-    is_day_only,
-    workspace_id,
-    plan_id,
-    auto_renew,
-    start_date,
-    end_date,
-    is_paid,
-    is_unpriced,
-    mrr,
-    mrr_cost,
-    tier,
-    interval_months,
-    currency,
-    lag(plan_id) over subscription_order as plan_id_before,
-    coalesce(lag(is_paid) over subscription_order, false) as is_paid_before,
-    coalesce(lag(is_unpriced) over subscription_order, false) as is_unpriced_before,
-    coalesce(lag(mrr) over subscription_order, 0) as mrr_before,
-    coalesce(lag(mrr_cost) over subscription_order, 0) as mrr_cost_before,
-    lag(tier) over subscription_order as tier_before,
-    lag(currency) over subscription_order as currency_before,
-    coalesce(
-        max(is_paid) over (
-            partition by account_id, subscription_id
-            order by event_number
-            rows between unbounded preceding and 1 preceding
-        ),
-        false
-    ) as is_paid_ever_before,
-from valued
-window subscription_order as (
-    partition by account_id, subscription_id order by event_number
-)
+    subscriptions.account_id,
+    subscriptions.subscription_id,
+    case
+        when subscriptions.attribution = 'account' then 'account'
+        when numbered.is_workspace_stated then 'workspace'
+        else 'inferred'
+    end as attribution,
+    numbered.*,
+from numbered
+inner join subscriptions
+    on numbered.subscription_number = subscriptions.subscription_number

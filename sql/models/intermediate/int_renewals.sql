@@ -39,6 +39,7 @@ expected as (
 
     select
         states.account_id,
+        states.subscription_number,
         states.subscription_id,
         states.attribution,
         states.plan_id,
@@ -52,8 +53,7 @@ expected as (
     from known_ends
     inner join states
         on
-            known_ends.account_id = states.account_id
-            and known_ends.subscription_id = states.subscription_id
+            known_ends.subscription_number = states.subscription_number
             and known_ends.state_number = states.state_number
     where
         known_ends.occurred_us < known_ends.window_from_us
@@ -67,8 +67,7 @@ expected as (
 explanations as (
 
     select
-        expected.account_id,
-        expected.subscription_id,
+        expected.subscription_number,
         expected.end_date,
         case closings.outcome when 'recovered' then 1 else 2 end as rank,
     from expected
@@ -85,8 +84,7 @@ explanations as (
         )
     union all
     select
-        expected.account_id,
-        expected.subscription_id,
+        expected.subscription_number,
         expected.end_date,
         3 as rank,
     from expected
@@ -103,12 +101,11 @@ explanations as (
 explained as (
 
     select
-        account_id,
-        subscription_id,
+        subscription_number,
         end_date,
         min(rank) as rank,
     from explanations
-    group by account_id, subscription_id, end_date
+    group by subscription_number, end_date
 
 )
 
@@ -129,6 +126,5 @@ select
 from expected
 left join explained
     on
-        expected.account_id = explained.account_id
-        and expected.subscription_id = explained.subscription_id
+        expected.subscription_number = explained.subscription_number
         and expected.end_date = explained.end_date

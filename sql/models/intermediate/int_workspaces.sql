@@ -5,8 +5,11 @@ with
 
 events as (
 
-    select *
-    from {{ account_ref('stg_account_events') }}
+    select
+        account_id,
+        event_row,
+        workspace_id,
+    from {{ touched_events() }}
     where workspace_id is not null
 
 ),
@@ -17,34 +20,33 @@ deletions as (
 
 ),
 
-first_seen as (
+workspaces as (
 
-    select
+    select distinct
         account_id,
         workspace_id,
-        min(event_number) as first_event_number,
-        min(occurred_at) as first_seen_at,
     from events
-    group by account_id, workspace_id
 
 ),
 
-workspaces as (
+-- Who never lost a workspace need not have them counted from event to event.
+deleting_accounts as (
+
+    select distinct account_id from deletions
+
+),
+
+first_seen as (
 
     select
-        first_seen.account_id,
-        first_seen.workspace_id,
-        first_seen.first_event_number,
-        first_seen.first_seen_at,
-        deletions.event_number as deletion_event_number,
-        deletions.event_id as deletion_event_id,
-        deletions.occurred_at as deleted_at,
-        deletions.occurred_us as deleted_us,
-    from first_seen
-    left join deletions
-        on
-            first_seen.account_id = deletions.account_id
-            and first_seen.workspace_id = deletions.workspace_id
+        events.account_id,
+        events.workspace_id,
+        min(numbered.event_number) as event_number,
+    from events
+    inner join deleting_accounts on events.account_id = deleting_accounts.account_id
+    inner join {{ account_ref('stg_account_events') }} as numbered
+        on events.event_row = numbered.event_row
+    group by events.account_id, events.workspace_id
 
 ),
 
@@ -53,16 +55,15 @@ turns as (
 
     select
         account_id,
-        first_event_number as event_number,
+        event_number,
         1 as live_change,
-    from workspaces
+    from first_seen
     union all
     select
         account_id,
-        deletion_event_number as event_number,
+        event_number,
         -1 as live_change,
-    from workspaces
-    where deletion_event_number is not null
+    from deletions
 
 ),
 
@@ -84,16 +85,17 @@ live_counts as (
 select
     workspaces.account_id,
     workspaces.workspace_id,
-    workspaces.first_event_number,
-    workspaces.first_seen_at,
-    workspaces.deletion_event_number,
-    workspaces.deletion_event_id,
-    workspaces.deleted_at,
-    workspaces.deleted_us,
+    deletions.event_number as deletion_event_number,
+    deletions.event_row as deletion_event_row,
+    deletions.occurred_us as deleted_us,
     coalesce(live_counts.live_after = 0, false) as is_last_deletion,
 from workspaces
+left join deletions
+    on
+        workspaces.account_id = deletions.account_id
+        and workspaces.workspace_id = deletions.workspace_id
 left join live_counts
     on
-        workspaces.account_id = live_counts.account_id
-        and workspaces.deletion_event_number = live_counts.event_number
+        deletions.account_id = live_counts.account_id
+        and deletions.event_number = live_counts.event_number
         and live_counts.live_change = -1

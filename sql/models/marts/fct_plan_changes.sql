@@ -100,8 +100,7 @@ cancels as (
             and latest_episodes.episode_event_number = episodes.event_number
     left join known_ends
         on
-            states.account_id = known_ends.account_id
-            and states.subscription_id = known_ends.subscription_id
+            states.subscription_number = known_ends.subscription_number
             and states.state_number - 1 = known_ends.state_number
 
 ),
@@ -130,7 +129,7 @@ typed as (
 )
 
 select
-    md5(typed.subscription_id || '|' || typed.event_id) as change_id,
+    md5(typed.subscription_id || '|' || events.event_id) as change_id,
     typed.account_id,
     typed.subscription_id,
     typed.attribution,
@@ -152,8 +151,9 @@ select
     typed.end_date,
     cancels.cause,
     typed.is_unpriced,
-    typed.event_id,
+    events.event_id,
 from typed
+inner join {{ touched_events() }} as events on typed.event_row = events.event_row
 left join movements
     on
         typed.account_id = movements.account_id

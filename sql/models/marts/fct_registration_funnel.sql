@@ -91,10 +91,7 @@ first_renewals as (
         on
             registered.account_id = plan_renewed.account_id
             and registered.occurred_us <= plan_renewed.occurred_us
-    left join plan_events
-        on
-            plan_renewed.account_id = plan_events.account_id
-            and plan_renewed.event_number = plan_events.event_number
+    left join plan_events on plan_renewed.event_row = plan_events.event_row
     qualify row_number() over (
         partition by registered.account_id order by plan_renewed.event_number
     ) = 1

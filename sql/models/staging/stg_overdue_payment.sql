@@ -2,35 +2,13 @@
 -- three notices of three days stay three; what one day repeats is one.
 with
 
-numbered as (
-
-    select *
-    from {{ account_ref('stg_account_events') }}
-    where event_type = 'overdue_payment'
-
-),
-
-events as (
-
-    select *
-    from {{ touched_events() }}
-    where event_type = 'overdue_payment'
-
-),
-
 notices as (
 
     select
-        numbered.*,
-        {{ utc_date('numbered.occurred_us') }} as occurred_date,
-        coalesce(events.payment_id, numbered.subscription_id) as notice_key,
-        events.payment_id,
-        events.amount,
-        events.currency,
-        events.auto_renew,
-        events.due_date,
-    from numbered
-    inner join events on numbered.event_id = events.event_id
+        *,
+        {{ utc_date('occurred_us') }} as occurred_date,
+        coalesce(payment_id, subscription_id) as notice_key,
+    from ({{ subscription_events('overdue_payment') }}) as events
 
 )
 

@@ -1,46 +1,23 @@
 -- One row per subscription and renewal day: the first event that reports it.
 with
 
-numbered as (
-
-    select *
-    from {{ account_ref('stg_account_events') }}
-    where event_type = 'plan_renewed'
-
-),
-
-events as (
-
-    select *
-    from {{ touched_events() }}
-    where event_type = 'plan_renewed'
-
-),
-
 renewals as (
 
     select
-        numbered.*,
-        events.event_time_source,
-        events.plan_id,
-        events.auto_renew,
-        events.end_date,
-        events.renewal_date,
-        coalesce(
-            events.renewal_date, {{ utc_date('numbered.occurred_us') }}
-        ) as renewed_date,
-    from numbered
-    inner join events on numbered.event_id = events.event_id
+        *,
+        coalesce(renewal_date, {{ utc_date('occurred_us') }}) as renewed_date,
+    from ({{ subscription_events('plan_renewed') }}) as events
 
 )
 
 select
     account_id,
+    subscription_number,
     subscription_id,
     attribution,
     renewed_date,
     event_number,
-    event_id,
+    event_row,
     event_type,
     occurred_at,
     occurred_us,
@@ -52,6 +29,6 @@ select
     renewal_date,
 from renewals
 qualify
-    row_number() over (
-        partition by account_id, subscription_id, renewed_date order by event_number
-    ) = 1
+    event_number = min(event_number) over (
+        partition by subscription_number, renewed_date
+    )
