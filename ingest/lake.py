@@ -79,7 +79,9 @@ def write_range(
             )
             target = paths.lake / relative
             ensure_directory_durably(target.parent, below=paths.lake)
-            size, digest = _write_synced(part, paths.staging / target.name, target)
+            temporary = paths.staging / target.name
+            size, digest = write_synced(part, temporary)
+            temporary.rename(target)
             folders.add(target.parent)
             written.append(
                 WrittenFile(
@@ -118,8 +120,9 @@ def _partitions(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFr
         yield (str(key[0]), str(key[1])), parts[key].select(*FILE_SCHEMA)
 
 
-def _write_synced(part: pl.DataFrame, temporary: Path, target: Path) -> tuple[int, str]:
-    with temporary.open("w+b") as stream:
+def write_synced(part: pl.DataFrame, path: Path) -> tuple[int, str]:
+    """Write the columns of FILE_SCHEMA as a lake file to `path`, durably; its size and sha256."""
+    with path.open("w+b") as stream:
         part.write_parquet(
             stream,
             compression="zstd",
@@ -128,7 +131,4 @@ def _write_synced(part: pl.DataFrame, temporary: Path, target: Path) -> tuple[in
         )
         stream.flush()
         os.fsync(stream.fileno())
-    digest = file_sha256(temporary)
-    size = temporary.stat().st_size
-    temporary.rename(target)
-    return size, digest
+    return path.stat().st_size, file_sha256(path)

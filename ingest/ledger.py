@@ -196,7 +196,7 @@ def store_deliveries(
     assert seq == first + len(deliveries)
     connection.executemany(_COUNT, counts.items())
     if fields:
-        _count_fields(connection, fields)
+        count_fields(connection, fields)
     return outcomes
 
 
@@ -361,8 +361,11 @@ def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
         fields[key] = fields.get(key, 0) + 1
 
 
-def _count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str], int]) -> None:
-    """A sender that invents names cannot grow the table: past its bound they count as `…`."""
+def count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str], int]) -> None:
+    """Add to the counts of fields, by (kind, event type, name), within the caller's transaction.
+
+    A sender that invents names cannot grow the table: past its bound they count as `…`.
+    """
     known = single_integer(connection, "select count(*) from fields")
     for (kind, event_type, name), amount in fields.items():
         stored = name
