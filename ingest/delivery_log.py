@@ -145,6 +145,16 @@ def deliveries(
             return
 
 
+def body_of(connection: apsw.Connection, logged: Logged) -> bytes | None:
+    """The delivery's bytes; a duplicate's are those of the event it repeats. None: not kept."""
+    if logged.body is not None or logged.first_seq is None:
+        return logged.body
+    row = connection.execute(
+        "select payload from inbox where seq = ?", (logged.first_seq,)
+    ).fetchone()
+    return None if row is None else str(row[0]).encode()
+
+
 def rejections(
     connection: apsw.Connection, wanted: Filter, *, after: int, until: int
 ) -> Iterator[Logged]:

@@ -302,7 +302,7 @@ def simulate(
     )
 
 
-@app.command()
+@app.command(epilog=epilog("listen"))
 def listen(
     data_dir: DataDir = None,
     since: Annotated[
@@ -312,6 +312,25 @@ def listen(
     event: OnlyEvent = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
     account: OnlyAccount = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only bodies where it holds: plan=business, amount>=50, source~web, "
+            "!workspace_id; may be given again.",
+        ),
+    ] = None,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Hand each on to an application here, signed anew."),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Forward even to another machine.")
+    ] = False,
+    is_full: Annotated[
+        bool,
+        typer.Option("--full", help="On the full screen: details, comparison, resend on a key."),
+    ] = False,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Print what is there and exit.")
     ] = False,
@@ -327,6 +346,10 @@ def listen(
             event=event,
             verdict=None if verdict is None else verdict.value,
             account=account,
+            where=where or (),
+            forward_to=forward_to,
+            allows_remote=allow_remote,
+            is_full=is_full,
             is_following=not no_follow,
             as_json=as_json,
         )
