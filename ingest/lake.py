@@ -18,6 +18,7 @@ from typing import Final
 
 import polars as pl
 
+from ingest.catalogue import LakeFile
 from ingest.contract import FILE_COLUMNS
 from ingest.errors import LandingError
 from ingest.paths import DataDir, ensure_directory_durably, fsync_directory
@@ -103,6 +104,33 @@ def write_range(
             f"writing events {first_seq} to {last_seq} into {paths.lake}: {error.strerror}"
         ) from error
     return written
+
+
+def write_again(
+    paths: DataDir, part: pl.DataFrame, like: LakeFile, *, relative: str
+) -> WrittenFile:
+    """Write other rows of a file's range as the file `relative` of its partition; durable then.
+
+    part: the columns of FILE_SCHEMA by rising seq. Raises: LandingError.
+    """
+    target = paths.lake / relative
+    try:
+        ensure_directory_durably(paths.staging, below=paths.staging)
+        size, digest = _write_synced(part.select(*FILE_SCHEMA), paths.staging / target.name, target)
+        fsync_directory(target.parent)
+    except OSError as error:
+        raise LandingError(f"writing {target} anew: {error.strerror}") from error
+    return WrittenFile(
+        relative,
+        like.event_type,
+        like.event_month,
+        like.node,
+        like.first_seq,
+        like.last_seq,
+        part.height,
+        size,
+        digest,
+    )
 
 
 def file_sha256(path: Path) -> str:

@@ -52,7 +52,7 @@ def run(settings: Settings) -> int:
     settings.paths.ensure()
     credentials = ensure_credentials(settings)
     settings = credentials.settings
-    open_ledger(settings.paths.ledger).close()
+    completing = _complete_erasures(settings)
     listener = _bind(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     introduce(settings, credentials.made)
@@ -60,7 +60,27 @@ def run(settings: Settings) -> int:
         listen(settings, listener, Lander(settings))
     else:
         _supervise(settings, listener)
+    if completing is not None:
+        completing.poll()
     return 0
+
+
+def _complete_erasures(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Have an erasure that was interrupted completed beside the receiver: a refresh does it."""
+    connection = open_ledger(settings.paths.ledger)
+    try:
+        found = connection.execute("select 1 from erasures where status <> 'done'").fetchone()
+    finally:
+        connection.close()
+    if found is None:
+        return None
+    log("receiver").warning("erasure_interrupted", next="completing it")
+    return subprocess.Popen(
+        [sys.executable, "-m", "warehouse.cli", "refresh", "--data-dir", str(settings.data_dir)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 class Worker:
