@@ -116,7 +116,9 @@ def write_again(
     target = paths.lake / relative
     try:
         ensure_directory_durably(paths.staging, below=paths.staging)
-        size, digest = _write_synced(part.select(*FILE_SCHEMA), paths.staging / target.name, target)
+        temporary = paths.staging / target.name
+        size, digest = write_synced(part.select(*FILE_SCHEMA), temporary)
+        temporary.rename(target)
         fsync_directory(target.parent)
     except OSError as error:
         raise LandingError(f"writing {target} anew: {error.strerror}") from error
