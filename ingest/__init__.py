@@ -5,6 +5,7 @@ A request enters at `http_protocol` (limits, deadlines) and `app` (routes, answe
 which writes it into the SQLite `ledger` with whatever else arrived meanwhile; only then is it
 answered. `landing` moves committed rows into Parquet files (`lake`) in a process of its own.
 `trigger` (with `samples`, `request_forms` and `postman`), `simulate` (with `scenario`, `lifecycles`
-and `chaos`) and `deliver` are a sender's side, for whoever tests the integration; `listen` and
-`resend` read the ledger as one log (`delivery_log`), `contract_help` holds it to the contract.
+and `chaos`) and `deliver` are a sender's side, for whoever tests the integration; `listen`,
+`log_search`, `resend` and `checklist` read the ledger as one log (`delivery_log`), `contract_help`
+holds it to the contract.
 """

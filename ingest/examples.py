@@ -33,6 +33,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "timeout 2 hooklake listen --since 10m --forward-to http://127.0.0.1:9/hook || true",
         "hooklake listen --full </dev/null || echo that one needs a terminal",
     ),
+    "log": (
+        "hooklake trigger plan_changed --set owner_email=ada@example.com",
+        "hooklake log --account ada@example.com --since 1h",
+        "hooklake log --where plan=business --verdict accepted --limit 5",
+        "hooklake log --json --bodies --limit 0 > deliveries.ndjson",
+        "hooklake log 1",
+    ),
     "checklist": (
         "hooklake checklist || echo some are still to be seen",
         "hooklake checklist --json || true",

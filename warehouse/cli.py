@@ -356,6 +356,63 @@ def listen(
     )
 
 
+@app.command(epilog=epilog("log"))
+def log(
+    number: Annotated[
+        int | None,
+        typer.Argument(help="Follow this delivery to its row and the tables it moved."),
+    ] = None,
+    data_dir: DataDir = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
+    ] = None,
+    account: OnlyAccount = None,
+    event: OnlyEvent = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Only bodies where it holds: plan=business."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0 for all.")] = 100,
+    has_bodies: Annotated[
+        bool, typer.Option("--bodies", help="With --json: the bodies, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines, or the trace as JSON.")
+    ] = False,
+) -> None:
+    """Search and export what was delivered, or follow one delivery into the tables."""
+    settings = load_settings(data_dir)
+    if number is not None:
+        from warehouse import trace
+
+        _exit(trace.run(settings, number, as_json=as_json))
+    from ingest import log_search
+
+    _exit(
+        log_search.run(
+            settings,
+            ids=ids or (),
+            account=account,
+            event=event,
+            verdict=None if verdict is None else verdict.value,
+            since=since,
+            until=until,
+            where=where or (),
+            limit=limit,
+            has_bodies=has_bodies,
+            as_json=as_json,
+        )
+    )
+
+
 @app.command(epilog=epilog("checklist"))
 def checklist(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say which events and edge cases have really been seen, proved; exits 1 while some are not."""
