@@ -40,6 +40,18 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "hooklake log --json --bodies --limit 0 > deliveries.ndjson",
         "hooklake log 1",
     ),
+    "contract": (
+        "hooklake contract",
+        "hooklake contract --json > contract.schema.json",
+        "hooklake trigger overdue_payment --set amount=null --set total_amount=12",
+        "hooklake contract --observed",
+    ),
+    "replay": (
+        "hooklake trigger plan_changed --set owner_email=ada@example.com",
+        "hooklake replay 1 --dry-run",
+        "hooklake replay --account ada@example.com --since 2h",
+        "hooklake replay --all --until 1d --quarantined",
+    ),
     "checklist": (
         "hooklake checklist || echo some are still to be seen",
         "hooklake checklist --json || true",

@@ -421,7 +421,7 @@ def checklist(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     _exit(checker.run(load_settings(data_dir), as_json=as_json))
 
 
-@app.command()
+@app.command(epilog=epilog("replay"))
 def replay(
     numbers: Annotated[
         list[str] | None,
@@ -471,7 +471,7 @@ def replay(
     )
 
 
-@app.command()
+@app.command(epilog=epilog("contract"))
 def contract(
     data_dir: DataDir = None,
     observed: Annotated[
