@@ -649,6 +649,54 @@ def export_person(
 
 
 @app.command()
+def backup(
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where the backup goes: an empty folder.")
+    ],
+    data_dir: DataDir = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Bring the backup there up to date.")
+    ] = False,
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help="Put secrets.env into it, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy everything that cannot be rebuilt, checked, while hooklake runs."""
+    from warehouse import backup as keeper
+
+    _exit(
+        keeper.run(
+            load_settings(data_dir),
+            target,
+            incremental=incremental,
+            with_secrets=with_secrets,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by backup.")],
+    data_dir: DataDir = None,
+    forgotten: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--forgotten",
+            metavar="PATH",
+            help="Certificates, or a newer ledger, of who was forgotten since; may be repeated.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an empty data directory what it was when the backup was made."""
+    from warehouse import restore as restorer
+
+    _exit(restorer.run(load_settings(data_dir), source, forgotten=forgotten or (), as_json=as_json))
+
+
+@app.command()
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check that everything acknowledged is there, once, and readable; exits 1 if not."""
     from warehouse import doctor as examiner
