@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Final
 
 from prometheus_client import multiprocess
@@ -48,6 +49,7 @@ def run(settings: Settings) -> int:
     Raises: HooklakeError where it cannot start or go on.
     """
     keep_files_private()
+    signal.signal(signal.SIGTERM, _end_early)
     configure_logging(settings.log_level)
     settings.paths.ensure()
     credentials = ensure_credentials(settings)
@@ -81,6 +83,11 @@ def _complete_erasures(settings: Settings) -> subprocess.Popen[bytes] | None:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _end_early(_number: int, _frame: FrameType | None) -> None:
+    """Told to stop between the opening of the port and the event loop: nothing is held yet."""
+    raise SystemExit(0)
 
 
 class Worker:

@@ -182,6 +182,21 @@ def test_sigterm_lands_the_rest_and_exits_0_in_time(tmp_path: Path) -> None:
         assert landed(receiver.data_dir) == accounts(30)
 
 
+def test_sigterm_right_after_the_port_has_opened_is_a_clean_end_too(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(HOOKLAKE), "serve", "--data-dir", str(tmp_path / "data"), "--port", "0"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    wait_until(lambda: b"receives at" in log.read_bytes(), seconds=20, what="an open port")
+    process.terminate()
+    assert process.wait(10) == 0, log.read_text()
+
+
 def test_sigint_ends_it_as_well(tmp_path: Path) -> None:
     with serving(tmp_path, land_interval_seconds="60") as receiver:
         receiver.post(registration("a0@x.y"))
