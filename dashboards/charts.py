@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import altair as alt
 import polars as pl
+from altair.utils import schemapi
 
 from dashboards import definitions
 from dashboards.theme import Palette
@@ -23,6 +24,14 @@ MOVEMENTS: Final = tuple(definitions.MOVEMENT_LABELS.values())
 CAUSES: Final = ("Wallet short", "Not renewing", "Unknown")
 _LABEL_PIXELS_MAX: Final = 150
 _LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 220}
+
+
+def trust() -> None:
+    """From now on, in this process, check no chart against Vega-Lite's schema as it is made.
+
+    The tests check each of them; checking again for every view takes half of a chart's time.
+    """
+    schemapi.disable_debug_mode()
 
 
 def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Chart:

@@ -1,99 +1,82 @@
-"""What each number means, in the words shown beside it; the exact rules are the models' docs.
+"""What each number means, in the words shown beside it.
 
-Static text of ours only: it is drawn as Markdown.
+A word that the tables' comments explain is explained by the same text, from the glossary of the
+models; what is written here says how a page shows it. Static text of ours only: it is drawn as
+Markdown.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-REGISTERED: Final = (
-    "Owners whose registration UChat reported in the period, each e-mail address once. "
-    "Days are UTC."
-)
+from warehouse.glossary import glossary
+
+
+def _said(key: str, *also: str) -> str:
+    """The glossary's definition, as a sentence, and what a page has to add to it."""
+    definition = glossary()[key].definition
+    return " ".join((definition[0].upper() + definition[1:], *also))
+
+
+def _named(key: str) -> str:
+    """The glossary's entry, the word before its definition."""
+    return f"{glossary()[key].title}: {glossary()[key].definition}"
+
+
+AT_THE_END: Final = "Shown as it was at the end of the period."
+REGISTERED: Final = _said("registration", "Counted are those of the period; days are UTC.")
 CONVERSION: Final = (
-    "Of those who registered in the period at least **{days} days** ago, the share whose first "
-    "paid plan began within {days} days of registering. Whoever registered later has not had the "
-    "time yet and counts in neither number.\n\n"
-    "Formula: paid within {days} days ÷ registered at least {days} days ago"
+    _said("conversion").replace(" W ", " {days} ").replace("_W", "_{days}")
+    + " Here: of those who registered in the period."
 )
-PAYING: Final = (
-    "Owners with at least one paid plan at the end of the period. Several paid workspaces of one "
-    "owner count once. A plan is paid when its price is above zero."
-)
-MRR: Final = (
-    "Monthly recurring revenue at the end of the period: the monthly price of every running paid "
-    "plan, a yearly price divided by 12, from your plan catalogue. Currencies are never added up."
-)
+PAYING: Final = _said("paying_accounts", _named("paid"), AT_THE_END)
+MRR: Final = _said("mrr", AT_THE_END)
 CHURNED: Final = (
-    "Owners whose last paid plan ended in the period. A gap that healed within 24 hours on the "
-    "same plan never happened. The rate is over those paying when the period began."
+    f"Accounts that stopped paying in the period. {_named('restore_grace')} The rate is over those "
+    "paying when the period began."
 )
-OPEN_OVERDUE: Final = (
-    "Overdue payments that nothing has closed by the end of the period: no renewal, no paid plan "
-    "chosen, no end of the plan. Several notices about one payment are one episode."
-)
+OPEN_OVERDUE: Final = _said("open_overdue", _named("overdue_episode"), AT_THE_END)
 FUNNEL: Final = (
     "Everybody who registered in the period, and how far they have come **until now**. A later "
     "step implies the earlier ones, since a webhook can get lost. Step rate: of those who reached "
     "the step before. Overall: of all who registered."
 )
-TIME_TO_PAID: Final = (
-    "From registration to the start of the first paid plan, over those of the period who pay or "
-    "paid. Recent registrations that will pay later are not in it yet, so it reads low for "
-    "short, recent periods."
-)
+TIME_TO_PAID: Final = _said("time_to_paid", "Here: of those who registered in the period.")
 COHORTS: Final = (
     "Each point is everybody who registered in that {grain}. A hollow point on a dashed line is "
     "**still maturing**: not all of them have had {days} days yet, and it covers those who have."
 )
 SOURCES: Final = (
-    "Conversion within 30 days by where people came from, matured registrations only. "
+    f"By where people came from, within 30 days. {_named('matured')} "
     "`unknown`: the registration named no source."
 )
 CHANGES: Final = {
-    "new": "First paid plan of a subscription that never paid before.",
-    "upgrade": "From one paid plan to a higher tier, or to a higher price of the same tier.",
-    "downgrade": "From one paid plan to a lower tier or price, still paid.",
-    "switch": "Between paid plans that cannot be ranked: one has no price, or currencies differ.",
-    "cancel": "From a paid plan to a free one or none.",
-    "reactivation": "Paid again, after a time without paying.",
+    kind: _said(f"change_{kind}")
+    for kind in ("new", "upgrade", "downgrade", "switch", "cancel", "reactivation")
 }
 FLOWS: Final = (
     "How many times somebody went from the plan on the left to the plan above. Repeated notices "
     "of an unchanged plan and gaps that healed do not count."
 )
-MOVEMENTS: Final = (
-    "What changed monthly recurring revenue each month, by owner and currency. New: never paid "
-    "before. Reactivation: paid before. Expansion and contraction: more or less than before. "
-    "Churn: pays nothing any more."
+MOVEMENTS: Final = "What changed MRR each month, by account and currency. " + " ".join(
+    _named(kind) for kind in ("mrr_new", "expansion", "contraction", "churn", "reactivation")
 )
-CAUSES: Final = (
-    "Workspace deleted: it took the plan with it. Wallet short: your UChat wallet could not pay "
-    "the renewal. Non-renewal: overdue with auto-renew off. Expiry: ended when the paid time was "
-    "over. Early: ended before that."
-)
+CAUSES: Final = _said("cancel_cause")
 AGEING: Final = (
-    "Everything open now, by days since the due date (since the first notice where none is "
-    "stated). The period chosen above does not apply."
+    f"Everything open now, by days overdue: {glossary()['days_overdue'].definition} The period "
+    "chosen above does not apply."
 )
 RECOVERY: Final = (
-    "Of the episodes opened in the month at least 30 days ago, the share that recovered within "
-    "30 days: a renewal, or a paid plan chosen. The two causes are never mixed: one waits for "
-    "your wallet, the other for a customer's decision. A hollow point is a month of which some "
+    f"{_said('recovery')} {_named('overdue_cause')} A hollow point is a month of which some "
     "episodes are not 30 days old yet; they are in neither number."
 )
 
 LIFECYCLES: Final = {
-    "past_due": "Pays, and has an overdue payment that nothing has closed.",
-    "paying": "Has at least one paid plan now, and nothing overdue.",
-    "churned": "Paid once and has no paid plan now.",
-    "trialing": "Never paid, and registered less than 14 days ago (or as long as your trial is).",
-    "activated": "Never paid, out of the trial, and has or had a workspace.",
-    "registered": "Never paid, out of the trial, and never had a workspace.",
+    lifecycle: _said(f"lifecycle_{lifecycle}")
+    for lifecycle in ("past_due", "paying", "churned", "trialing", "activated", "registered")
 }
-ACCOUNT_MRR: Final = (
-    "Monthly recurring revenue of all this owner's paid plans in the currency of the largest."
+ACCOUNT_MRR: Final = _said(
+    "mrr", "Here: of all this account's paid plans in the currency of the largest."
 )
 ACCOUNT_STEPS: Final = (
     "The steps of the funnel for this owner. A later step implies the earlier ones, since a "
@@ -108,13 +91,7 @@ PERIODS: Final = (
     "name no workspace). An open end runs still."
 )
 WORKSPACES: Final = "Workspaces that these events name, with the last name told."
-RETENTION: Final = (
-    "Of everybody who began to pay, those who still did that many months and 4 days later (after "
-    "the renewal and UChat's days of grace). Only those for whom that moment has come are in "
-    "either number.\n\n"
-    "Formula: still paying ÷ had the time. Revenue: their MRR then ÷ their MRR at first, in the "
-    "currency of the first plan; it can exceed 100 %."
-)
+RETENTION: Final = _said("retention")
 TRIANGLE: Final = (
     "Each row is the accounts that first paid in that month, their number in brackets; each cell "
     "the percentage kept that many months later. Empty: nobody's time has come yet."

@@ -36,18 +36,6 @@ _OF_SOURCES: Final = """
 _IN_SOURCES: Final = "and list_contains($sources, source)"
 _FROM_SOURCES: Final = "and list_contains($sources, coalesce(source, 'unknown'))"
 
-_PAID_PERIODS: Final = """
-    paid_periods as (
-        select
-            account_id,
-            currency,
-            mrr,
-            epoch_us(valid_from) as from_us,
-            coalesce(epoch_us(valid_to), 9223372036854775807) as until_us
-        from int_plan_periods
-        where is_paid {of_sources}
-    )"""
-
 
 def sources(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """source, registered: every registration source, the largest first."""
@@ -214,29 +202,17 @@ def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
     return _frame(
         connection,
         f"""
-        with {_paid_periods(filters)},
-
-        changes as (
-            select currency, from_us as at_us, mrr as change from paid_periods
-            union all
-            select currency, until_us, -mrr
-            from paid_periods
-            where until_us < epoch_us($ends_before::timestamptz)
-        )
-
         select
-            (
-                greatest(at_us, epoch_us($starts_at::timestamptz) - 1) // 86400000000
-            )::integer as day,
+            greatest(day, $first_day - 1) as day,
             currency,
-            sum(change)::double as delta
-        from changes
-        where at_us < epoch_us($ends_before::timestamptz)
+            sum(mrr_delta)::double as delta
+        from mart_mrr_daily
+        where day <= $last_day {_IN_SOURCES if filters.sources else ""}
         group by all
         order by day, currency
         """,
         filters,
-    ).with_columns(pl.col("day").cast(pl.Date))
+    )
 
 
 def paying_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
@@ -247,49 +223,16 @@ def paying_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl
     return _frame(
         connection,
         f"""
-        with {_paid_periods(filters)},
-
-        ordered as (
-            select
-                from_us,
-                until_us,
-                account_id,
-                max(until_us) over (
-                    partition by account_id
-                    order by from_us, until_us
-                    rows between unbounded preceding and 1 preceding
-                ) as paid_until_us
-            from paid_periods
-        ),
-
-        -- a period that begins while another still runs, or as it ends, changes nothing
-        changes as (
-            select from_us as at_us, 1 as change
-            from ordered
-            where paid_until_us is null or from_us > paid_until_us
-            union all
-            select paid_until_us, -1
-            from ordered
-            where from_us > paid_until_us
-            union all
-            select max(until_us), -1
-            from paid_periods
-            group by account_id
-            having max(until_us) < epoch_us($ends_before::timestamptz)
-        )
-
         select
-            (
-                greatest(at_us, epoch_us($starts_at::timestamptz) - 1) // 86400000000
-            )::integer as day,
-            sum(change)::bigint as delta
-        from changes
-        where at_us < epoch_us($ends_before::timestamptz)
+            greatest(day, $first_day - 1) as day,
+            sum(paying_delta)::bigint as delta
+        from mart_mrr_daily
+        where day <= $last_day {_IN_SOURCES if filters.sources else ""}
         group by all
         order by day
         """,
         filters,
-    ).with_columns(pl.col("day").cast(pl.Date))
+    )
 
 
 def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
@@ -297,24 +240,12 @@ def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.
 
     Covers this period and the one before it.
     """
-    return _frame(
+    return _counted_changes(
         connection,
-        f"""
-        select
-            {_DAY.format("changed_at")} as day,
-            currency,
-            count(*) as accounts,
-            sum(account_mrr_before - account_mrr_after)::double as mrr
-        from fct_plan_changes
-        where
-            mrr_movement = 'churn'
-            and changed_at >= $previous_starts_at
-            and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
-        group by all
-        order by day, currency
-        """,
         filters,
+        columns="day, currency",
+        sums="sum(changes)::bigint as accounts, -sum(account_mrr_delta)::double as mrr",
+        condition="mrr_movement = 'churn' and day >= $previous_first_day",
     )
 
 
@@ -442,48 +373,24 @@ def happened_latest(
 
 def change_counts(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
     """window (`now` or `before`), day, change_type, changes: this period and the one before."""
-    return _frame(
+    return _counted_changes(
         connection,
-        f"""
-        select
-            case when changed_at >= $starts_at then 'now' else 'before' end as "window",
-            {_DAY.format("changed_at")} as day,
-            change_type,
-            count(*) as changes
-        from fct_plan_changes
-        where
-            changed_at >= $previous_starts_at
-            and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
-        group by all
-        order by day, change_type
-        """,
         filters,
+        columns="case when day >= $first_day then 'now' else 'before' end as \"window\","
+        " day, change_type",
+        sums="sum(changes)::bigint as changes",
+        condition="day >= $previous_first_day",
     )
 
 
 def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
     """month (date), currency, movement, amount (signed), changes: what moved MRR each month."""
-    return _frame(
+    return _counted_changes(
         connection,
-        f"""
-        select
-            date_trunc('month', {_DAY.format("changed_at")})::date as month,
-            currency,
-            mrr_movement as movement,
-            sum(account_mrr_after - account_mrr_before)::double as amount,
-            count(*) as changes
-        from fct_plan_changes
-        where
-            mrr_movement <> 'none'
-            and currency is not null
-            and changed_at >= $starts_at
-            and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
-        group by all
-        order by month, currency, movement
-        """,
         filters,
+        columns="date_trunc('month', day)::date as month, currency, mrr_movement as movement",
+        sums="sum(account_mrr_delta)::double as amount, sum(changes)::bigint as changes",
+        condition="mrr_movement <> 'none' and currency is not null and day >= $first_day",
     )
 
 
@@ -503,12 +410,11 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
             select
                 from_plan_id,
                 to_plan_id,
-                count(*) as changes
-            from fct_plan_changes
+                sum(changes)::bigint as changes
+            from mart_plan_changes_daily
             where
-                changed_at >= $starts_at
-                and changed_at < $ends_before
-                {_OF_SOURCES if filters.sources else ""}
+                day between $first_day and $last_day
+                {_IN_SOURCES if filters.sources else ""}
             group by from_plan_id, to_plan_id
         )
 
@@ -531,23 +437,12 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
 
 def cancels_by_cause(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
     """month (date), cause, cancels: why paid plans ended."""
-    return _frame(
+    return _counted_changes(
         connection,
-        f"""
-        select
-            date_trunc('month', {_DAY.format("changed_at")})::date as month,
-            cause,
-            count(*) as cancels
-        from fct_plan_changes
-        where
-            change_type = 'cancel'
-            and changed_at >= $starts_at
-            and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
-        group by all
-        order by month, cause
-        """,
         filters,
+        columns="date_trunc('month', day)::date as month, cause",
+        sums="sum(changes)::bigint as cancels",
+        condition="change_type = 'cancel' and day >= $first_day",
     )
 
 
@@ -1079,8 +974,29 @@ _FUNNEL_SUMS: Final = ", ".join(
 )
 
 
-def _paid_periods(filters: Filters) -> str:
-    return _PAID_PERIODS.format(of_sources=_OF_SOURCES if filters.sources else "")
+def _counted_changes(
+    connection: duckdb.DuckDBPyConnection,
+    filters: Filters,
+    *,
+    columns: str,
+    sums: str,
+    condition: str,
+) -> pl.DataFrame:
+    """Plan changes up to the period's last day, counted by `columns` and in their order."""
+    return _frame(
+        connection,
+        f"""
+        select {columns}, {sums}
+        from mart_plan_changes_daily
+        where
+            {condition}
+            and day <= $last_day
+            {_IN_SOURCES if filters.sources else ""}
+        group by all
+        order by all
+        """,
+        filters,
+    )
 
 
 def _frame(

@@ -92,7 +92,7 @@ class Transformer:
         chosen = ["--exclude-resource-type", "unit_test", "--exclude-resource-type", "seed"]
         excluded = []
         if scope is Scope.CLOCK:
-            excluded.append("config.materialized:account_table")
+            excluded += ["config.materialized:account_table", "tag:events_only"]
         if scope is not Scope.FULL:
             excluded += ["tag:full_refresh_only", "tag:catalogue"]
         if excluded:

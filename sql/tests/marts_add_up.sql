@@ -35,17 +35,32 @@ revenue as (
 
 ),
 
+-- Grain: currency.
+by_day as (
+
+    select
+        currency,
+        sum(mrr_delta) as mrr,
+        sum(paying_delta) as accounts,
+    from {{ ref('mart_mrr_daily') }}
+    group by currency
+
+),
+
 revenue_now as (
 
     select
         coalesce(paying_now.currency, revenue.currency) as currency,
         revenue.mrr_end = coalesce(paying_now.mrr, 0)
+        and coalesce(by_day.mrr, 0) = coalesce(paying_now.mrr, 0)
         and revenue.mrr_cost_end = coalesce(paying_now.mrr_cost, 0)
         and revenue.paying_accounts_end = coalesce(paying_now.accounts, 0)
         and revenue.month = date_trunc('month', {{ as_of_date() }}) as is_balanced,
     from paying_now
     full outer join revenue
         on paying_now.currency = revenue.currency
+    left join by_day
+        on coalesce(paying_now.currency, revenue.currency) = by_day.currency
     where revenue.is_last is distinct from false
 
 ),
@@ -135,7 +150,16 @@ retention as (
 
 ever_paid as (
 
-    select count(first_paid_at) as accounts from {{ ref('int_accounts') }}
+    select
+        count(first_paid_at) as accounts,
+        count(case when is_paying then 1 end) as paying,
+    from {{ ref('int_accounts') }}
+
+),
+
+plan_changes as (
+
+    select count(*) as changes from {{ ref('fct_plan_changes') }}
 
 ),
 
@@ -224,11 +248,27 @@ sums as (
         or retained_mrr < 0
     union all
     select
-        'currencies that do not end at what runs now in mart_mrr_monthly' as sum_name,
+        'currencies that do not end at what runs now, by month or day' as sum_name,
         0 as expected,
         count(*) as found,
     from revenue_now
     where not coalesce(is_balanced, false)
+    union all
+    select
+        'paying accounts in mart_mrr_daily' as sum_name,
+        ever_paid.paying as expected,
+        sum(by_day.accounts) as found,
+    from ever_paid
+    left join by_day on true
+    group by ever_paid.paying
+    union all
+    select
+        'changes in mart_plan_changes_daily' as sum_name,
+        plan_changes.changes as expected,
+        sum(by_kind.changes) as found,
+    from plan_changes
+    left join {{ ref('mart_plan_changes_daily') }} as by_kind on true
+    group by plan_changes.changes
     union all
     select
         'accounts in mart_retention_monthly' as sum_name,

@@ -113,6 +113,52 @@ select
 from fct_overdue_episodes
 where status = 'open'
 group by all;
+-- Views, and not from movements as the models have it: a period begins, a period ends.
+create view mart_mrr_daily as
+with periods as (
+    select
+        periods.*,
+        coalesce(accounts.source, 'unknown') as source,
+        max(coalesce(valid_to, 'infinity')) over (
+            partition by account_id
+            order by valid_from, valid_to nulls last
+            rows between unbounded preceding and 1 preceding
+        ) as paid_until,
+        max(coalesce(valid_to, 'infinity')) over (partition by account_id) as paid_at_last
+    from int_plan_periods as periods
+    left join dim_accounts as accounts using (account_id)
+    where periods.is_paid
+),
+
+moved as (
+    select
+        valid_from as moved_at, currency, source, mrr as mrr_delta,
+        (paid_until is null or valid_from > paid_until)::integer as paying_delta
+    from periods
+    union all
+    select valid_to, currency, source, -mrr, 0 from periods where valid_to is not null
+    union all
+    select paid_until, currency, source, 0, -1 from periods where valid_from > paid_until
+    union all
+    select paid_at_last, min(currency), min(source), 0, -1
+    from periods
+    group by account_id, paid_at_last
+    having paid_at_last < 'infinity'::timestamptz
+)
+
+select
+    moved_at::date as day, currency, source,
+    sum(mrr_delta)::decimal(18, 2) as mrr_delta, sum(paying_delta)::bigint as paying_delta
+from moved
+group by all;
+create view mart_plan_changes_daily as
+select
+    changed_at::date as day, coalesce(accounts.source, 'unknown') as source, change_type,
+    from_plan_id, to_plan_id, cause, changes.currency, mrr_movement, count(*) as changes,
+    sum(account_mrr_after - account_mrr_before)::decimal(18, 2) as account_mrr_delta
+from fct_plan_changes as changes
+left join dim_accounts as accounts using (account_id)
+group by all;
 """
 
 # What the receiver would have stored for those lives, as far as the facts tell.

@@ -25,6 +25,8 @@ def marts(accounts: Iterable[Account], as_of: datetime) -> dict[str, list[Row]]:
     return {
         "mart_funnel_daily": funnel_daily(everyone, as_of),
         "mart_mrr_monthly": mrr_monthly(everyone, as_of),
+        "mart_mrr_daily": mrr_daily(everyone, as_of),
+        "mart_plan_changes_daily": plan_changes_daily(everyone, as_of),
         "mart_overdue_ageing": overdue_ageing(everyone, as_of),
         "mart_overdue_monthly": overdue_monthly(everyone, as_of),
         "mart_retention_monthly": retention_monthly(everyone, as_of),
@@ -106,6 +108,53 @@ def _holding(account: Account, currency: str, instant: datetime) -> tuple[int, D
         and (state.end is None or state.end >= instant)
     ]
     return len(held), _sum(state.mrr for state in held), _sum(state.cost for state in held)
+
+
+def mrr_daily(accounts: list[Account], as_of: datetime) -> list[Row]:
+    """Without paying_delta: which of two currencies of a day has it is nobody's concern."""
+    deltas: dict[tuple[date, str, str], Decimal] = defaultdict(lambda: NOTHING)
+    for account in accounts:
+        source = account.account(as_of)["source"]
+        for day, currency in {(at.date(), name) for at, name, _, _ in account.movements}:
+            start, end = _midnight(day), _midnight(day + timedelta(days=1))
+            had, has = (_holding(account, currency, instant)[1] for instant in (start, end))
+            deltas[day, currency, source] += has - had
+    return [
+        {"day": day, "currency": currency, "source": source, "mrr_delta": delta}
+        for (day, currency, source), delta in deltas.items()
+    ]
+
+
+def paying_daily(accounts: list[Account], as_of: datetime) -> dict[tuple[date, str], int]:
+    """Accounts paying in any currency at a day's end less those at its start, by source."""
+    deltas: Counter[tuple[date, str]] = Counter()
+    for account in accounts:
+        source = account.account(as_of)["source"]
+        for day in {at.date() for at, _, _, _ in account.movements}:
+            deltas[day, source] += _pays(account, day + timedelta(days=1)) - _pays(account, day)
+    return {key: delta for key, delta in deltas.items() if delta}
+
+
+def _pays(account: Account, day: date) -> bool:
+    """Whether anything was paid right before the day began."""
+    currencies = {name for _, name, _, _ in account.movements}
+    return any(_holding(account, currency, _midnight(day))[0] for currency in currencies)
+
+
+def plan_changes_daily(accounts: list[Account], as_of: datetime) -> list[Row]:
+    told = ("change_type", "from_plan_id", "to_plan_id", "cause", "currency", "mrr_movement")
+    found: dict[tuple[Any, ...], list[Decimal]] = defaultdict(list)
+    for account in accounts:
+        source = account.account(as_of)["source"]
+        for row in account.changes():
+            moved = row["account_mrr_after"] - row["account_mrr_before"]
+            kind = tuple(row[name] for name in told)
+            found[row["changed_at"].date(), source, *kind].append(moved)
+    return [
+        dict(zip(("day", "source", *told), kind, strict=True))
+        | {"changes": len(moved), "account_mrr_delta": _sum(moved)}
+        for kind, moved in found.items()
+    ]
 
 
 def overdue_ageing(accounts: list[Account], as_of: datetime) -> list[Row]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.sql.random_lives import CATALOGUE, catalogue_csv, once, random_history, resent
 from tests.sql.reference import Account, in_order
-from tests.sql.reference_marts import marts
+from tests.sql.reference_marts import marts, paying_daily
 from warehouse.workbench import Workbench
 
 AS_OF = datetime(2026, 5, 15, 12, tzinfo=UTC)
@@ -25,6 +25,8 @@ TABLES = (
     "dim_accounts",
     "mart_funnel_daily",
     "mart_mrr_monthly",
+    "mart_mrr_daily",
+    "mart_plan_changes_daily",
     "mart_overdue_ageing",
     "mart_overdue_monthly",
     "mart_retention_monthly",
@@ -96,6 +98,13 @@ def _assert_equal_to_the_reading(
         columns = list(expected[table][0])
         found = [{name: row[name] for name in columns} for row in bench.rows(table)]
         _assert_equal(table, expected[table], found, received)
+    began_and_ceased = bench.query(
+        "select day, source, sum(paying_delta)::bigint as paying_delta from mart_mrr_daily"
+        " group by day, source having sum(paying_delta) <> 0"
+    )
+    assert paying_daily(readings, as_of) == {
+        (day, name): sum_ for day, name, sum_ in began_and_ceased
+    }
 
 
 def _assert_equal(

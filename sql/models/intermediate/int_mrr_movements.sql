@@ -9,6 +9,12 @@ states as (
 
 ),
 
+registered as (
+
+    select * from {{ account_ref('stg_user_registered') }}
+
+),
+
 arrivals as (
 
     select
@@ -74,15 +80,22 @@ totals as (
         sum(mrr_after - mrr_before) over account_order as account_mrr_after,
         sum(paid_delta) over account_order as paid_after,
         row_number() over account_order as movement_number,
+        sum(paid_delta) over any_currency as paid_anywhere_after,
     from touched_currencies
-    window account_order as (
-        partition by account_id, currency
-        order by
-            event_number,
-            case when attribution = 'account' then 1 else 0 end,
-            subscription_id
-        rows between unbounded preceding and current row
-    )
+    window
+        account_order as (
+            partition by account_id, currency
+            order by
+                event_number,
+                case when attribution = 'account' then 1 else 0 end,
+                subscription_id
+            rows between unbounded preceding and current row
+        ),
+        any_currency as (
+            partition by account_id
+            order by event_number, subscription_id, is_departure
+            rows between unbounded preceding and current row
+        )
 
 ),
 
@@ -121,24 +134,29 @@ in_months as (
 )
 
 select
-    account_id,
-    subscription_id,
-    event_number,
-    is_departure,
-    currency,
-    {{ instant('occurred_us') }} as occurred_at,
-    occurred_us,
-    cast(mrr_before as decimal(18, 2)) as mrr_before,
-    cast(mrr_after as decimal(18, 2)) as mrr_after,
-    cast(account_mrr_before as decimal(18, 2)) as account_mrr_before,
-    cast(account_mrr_after as decimal(18, 2)) as account_mrr_after,
-    cast(mrr_cost_delta as decimal(18, 2)) as mrr_cost_delta,
-    movement_number,
-    paid_after - paid_delta as paid_before,
-    paid_after,
-    mrr_movement,
-    month_number,
-    cast(month_mrr_before as decimal(18, 2)) as month_mrr_before,
-    month_paid_before,
-    is_last_in_month,
+    in_months.account_id,
+    in_months.subscription_id,
+    in_months.event_number,
+    in_months.is_departure,
+    in_months.currency,
+    coalesce(registered.source, 'unknown') as source,
+    {{ instant('in_months.occurred_us') }} as occurred_at,
+    in_months.occurred_us,
+    cast(in_months.mrr_before as decimal(18, 2)) as mrr_before,
+    cast(in_months.mrr_after as decimal(18, 2)) as mrr_after,
+    cast(in_months.account_mrr_before as decimal(18, 2)) as account_mrr_before,
+    cast(in_months.account_mrr_after as decimal(18, 2)) as account_mrr_after,
+    cast(in_months.mrr_cost_delta as decimal(18, 2)) as mrr_cost_delta,
+    in_months.movement_number,
+    in_months.paid_after - in_months.paid_delta as paid_before,
+    in_months.paid_after,
+    case when in_months.paid_anywhere_after > 0 then 1 else 0 end
+    - case when in_months.paid_anywhere_after > in_months.paid_delta then 1 else 0 end
+        as paying_delta,
+    in_months.mrr_movement,
+    in_months.month_number,
+    cast(in_months.month_mrr_before as decimal(18, 2)) as month_mrr_before,
+    in_months.month_paid_before,
+    in_months.is_last_in_month,
 from in_months
+left join registered on in_months.account_id = registered.account_id

@@ -13,6 +13,12 @@ states as (
 
 ),
 
+registered as (
+
+    select * from {{ account_ref('stg_user_registered') }}
+
+),
+
 movements as (
 
     select *
@@ -152,6 +158,7 @@ select
     cancels.cause,
     typed.is_unpriced,
     events.event_id,
+    coalesce(registered.source, 'unknown') as source,
 from typed
 inner join {{ touched_events() }} as events on typed.event_row = events.event_row
 left join movements
@@ -164,3 +171,4 @@ left join cancels
         typed.account_id = cancels.account_id
         and typed.subscription_id = cancels.subscription_id
         and typed.event_number = cancels.event_number
+left join registered on typed.account_id = registered.account_id
