@@ -1,10 +1,12 @@
 """Receives deliveries and keeps them: from an HTTP request to a row in the lake.
 
 A request enters at `http_protocol` (limits, deadlines) and `app` (routes, answers), is proved by
-`verify`, read by `strict_json` and `parse` along the tables of `contract`, and handed to `commit`,
-which writes it into the SQLite `ledger` with whatever else arrived meanwhile; only then is it
-answered. `landing` moves committed rows into Parquet files (`lake`) in a process of its own.
+`verify` and handed to `commit`, the queue before the writing process (`writer`): there it is read
+by `strict_json` and `parse` along the tables of `contract` and written into the SQLite `ledger`
+with whatever else arrived meanwhile; only then is it answered. `landing` moves committed rows into
+Parquet files (`lake`) in a process of its own.
 `trigger` (with `samples`, `request_forms` and `postman`), `simulate` (with `scenario`, `lifecycles`
-and `chaos`) and `deliver` are a sender's side, for whoever tests the integration; `listen` and
-`resend` read the ledger as one log (`delivery_log`), `contract_help` holds it to the contract.
+and `chaos`) and `deliver` are a sender's side, for whoever tests the integration; `listen`,
+`log_search`, `resend` and `checklist` read the ledger as one log (`delivery_log`), `contract_help`
+holds it to the contract.
 """

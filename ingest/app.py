@@ -1,8 +1,8 @@
 """The receiver's HTTP side: routes, limits on a body, and the answer to every delivery.
 
 A delivery's way: `_deliver` reads the body within its limits -> `Verifier` proves the sender ->
-`parse_body` reads the event -> `Committer` stores it -> the outcome becomes the answer. No answer
-with a 2xx status is sent before the transaction that holds the delivery has been synced.
+`Committer` has it read, stored and answered by the writing process. No answer with a 2xx status is
+sent before the transaction that holds the delivery has been synced.
 
 Source: design.md, "HTTP".
 """
@@ -10,7 +10,6 @@ Source: design.md, "HTTP".
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
@@ -21,19 +20,19 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ingest.answer import encode
 from ingest.commit import NotStoredError, OutcomeUnknownError
+from ingest.frames import Answer, Handed
 from ingest.http_protocol import (
     EXCHANGE_KEY,
     HEADER_BYTES_MAX,
     HEADER_FRAME_BYTES,
     Exchange,
 )
-from ingest.ledger import Delivery, Outcome
 from ingest.observe import LineLimit, Metrics, log
 from ingest.openapi import openapi_document
-from ingest.parse import Arrival, parse_body
 from ingest.settings import WEBHOOK_PATH, Settings
-from ingest.verify import Headers, Rejected, Request, Verified, Verifier
+from ingest.verify import Headers, Rejected, Request, Verifier
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,7 +46,6 @@ LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 _LENGTH_KEY: Final = "hooklake.length"
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FAILED: Final = "the receiver failed; nothing was acknowledged"
 _NOT_STORED: Final = {
     "queue_full": "more deliveries are waiting than the queue may hold",
@@ -66,7 +64,7 @@ class Storage(Protocol):
 
     @property
     def queue_bytes(self) -> int: ...
-    def submit(self, delivery: Delivery) -> asyncio.Future[Outcome]: ...
+    def submit(self, delivery: Handed) -> asyncio.Future[Answer]: ...
     def note_rejection(
         self, *, received_at: int, reason: str, detail: str, client: str | None, body_bytes: int
     ) -> None: ...
@@ -121,7 +119,7 @@ class Receiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            status, answer = await self._deliver(scope, receive)
+            status, body = await self._deliver(scope, receive)
         except _AnswerError as error:
             await _send_refusal(error, self._metrics, scope, receive, send)
         except _ClientGoneError:
@@ -132,9 +130,9 @@ class Receiver:
             answer = {"status": "unavailable", "reason": _FAILED}
             await _send_json(scope, send, 503, answer, True, receive)
         else:
-            await _send_json(scope, send, status, answer, False, receive)
+            await _send(scope, send, status, body, False, receive)
 
-    async def _deliver(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
+    async def _deliver(self, scope: Scope, receive: Receive) -> Answer:
         declared: int | None = scope[_LENGTH_KEY]
         if declared is not None and declared > self._settings.body_bytes_max:
             raise _too_large(self._settings.body_bytes_max)
@@ -153,9 +151,10 @@ class Receiver:
             self._note_rejection(verdict, scope, received_at, len(body))
             raise _RejectedAnswer(verdict)
         self._metrics.count(self._metrics.key_uses, verdict.scheme, verdict.key_name)
-        delivery = _as_delivery(body, verdict, received_at)
-        outcome = await self._store(delivery, scope)
-        return self._answer(delivery, outcome)
+        proof = f"{verdict.scheme}:{verdict.key_name}"
+        return await self._store(
+            (body, received_at, verdict.delivery_id, verdict.signed_at, proof), scope
+        )
 
     async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
         """The whole body. Raises: _AnswerError, _ClientGoneError."""
@@ -202,7 +201,7 @@ class Receiver:
         finally:
             self._arriving_bytes -= size
 
-    async def _store(self, delivery: Delivery, scope: Scope) -> Outcome:
+    async def _store(self, delivery: Handed, scope: Scope) -> Answer:
         try:
             return await self._storage.submit(delivery)
         except NotStoredError as error:
@@ -212,36 +211,6 @@ class Receiver:
             if exchange is not None:
                 exchange.abort()
             raise _ClientGoneError from None
-
-    def _answer(self, delivery: Delivery, outcome: Outcome) -> tuple[int, dict[str, Any]]:
-        event_type = outcome.event_type or delivery.content.event_type or "none"
-        self._metrics.count(self._metrics.deliveries, outcome.verdict, event_type)
-        if outcome.verdict == "quarantined":
-            self._log.warning(
-                "quarantined",
-                seq=outcome.seq,
-                problems=[f"{problem.field}:{problem.code}" for problem in outcome.problems],
-            )
-            return 202, {
-                "status": "quarantined",
-                "seq": outcome.seq,
-                "errors": [problem.as_dict() for problem in outcome.problems],
-            }
-        if outcome.verdict == "erased":
-            return 200, {"status": "erased", "seq": outcome.seq}
-        answer: dict[str, Any] = {
-            "status": outcome.verdict,
-            "event_id": outcome.event_id,
-            "event_type": outcome.event_type,
-            "seq": outcome.seq,
-        }
-        if outcome.id_reused:
-            self._metrics.ids_reused.inc()
-            answer["id_reused"] = True
-        if outcome.warnings:
-            answer["warnings"] = [problem.as_dict() for problem in outcome.warnings]
-        self._log.debug(outcome.verdict, seq=outcome.seq, event_type=outcome.event_type)
-        return 200, answer
 
     def _note_rejection(
         self, verdict: Rejected, scope: Scope, received_at: int, body_bytes: int
@@ -271,21 +240,6 @@ _WORD: Final = {401: "rejected", 503: "unavailable"}
 class _RejectedAnswer(_AnswerError):  # noqa: N818
     def __init__(self, verdict: Rejected) -> None:
         super().__init__(401, "not_verified", verdict.reason)
-
-
-def _as_delivery(body: bytes, verdict: Verified, received_at: int) -> Delivery:
-    content = parse_body(
-        body,
-        Arrival(stored_at=received_at, signed_id=verdict.delivery_id, signed_at=verdict.signed_at),
-    )
-    return Delivery(
-        content=content,
-        body=body,
-        received_at=received_at,
-        delivery_id=verdict.delivery_id,
-        signed_at=verdict.signed_at,
-        verified_by=f"{verdict.scheme}:{verdict.key_name}",
-    )
 
 
 def _check_encoding(headers: Headers) -> None:
@@ -363,7 +317,12 @@ async def _send_json(
     is_closing: bool,
     receive: Receive,
 ) -> None:
-    body = _encode(answer).encode()
+    await _send(scope, send, status, encode(answer).encode(), is_closing, receive)
+
+
+async def _send(
+    scope: Scope, send: Send, status: int, body: bytes, is_closing: bool, receive: Receive
+) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

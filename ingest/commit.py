@@ -1,12 +1,12 @@
 """Group commit: whatever arrived while the last transaction was syncing goes into the next one.
 
-One thread owns the ledger's connection. The event loop hands deliveries over and is told the
-outcome of the transaction that held them, one wake-up for a whole group. A delivery is in one of
-three places: waiting (may be withdrawn), in a transaction (its outcome must be awaited), or done.
+The writing process owns the ledger's connection and has one group of deliveries at a time; what
+arrives meanwhile waits here. A delivery is in one of three places: waiting (may be withdrawn), in
+the group handed over (its outcome must be awaited), or done.
 
-When SQLite fails, the group is answered 503 and nothing more is acknowledged until a fresh
-connection has committed a probe: forever where the disk is full, a few tries otherwise; then
-`on_sick` ends the process. A failed sync is never tried again on the same handle.
+Everything here runs on the event loop. When the writing process reports a fault, the group and all
+that waits is refused until it reports health again; when it ends, nothing of its group is answered
+and `on_sick` ends the listener.
 
 Source: quality.md, "Durability rules" 1 to 5.
 """
@@ -15,47 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import shutil
-import threading
-import time
+import json
+import signal
+import socket
+import subprocess
+import sys
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
-
-import apsw
+from typing import Any, Final, cast
 
 from ingest.errors import LedgerError
-from ingest.ledger import (
-    Delivery,
-    Outcome,
-    count,
-    describe,
-    open_ledger,
-    record_rejection,
-    store_deliveries,
-    transaction,
-)
+from ingest.frames import Answer, Frames, Handed, Health, frame
 from ingest.observe import log
 
 GROUP_RECORDS_MAX: Final = 512
 GROUP_BYTES_MAX: Final = 8 * 1024 * 1024
 COMPANY_RECORDS: Final = 4
-PROBE_INTERVAL_SECONDS: Final = 1.0
-FULL_BYTES: Final = 1024 * 1024
-FULL_ERRNOS: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-SICK_PROBES_MAX: Final = 3
+START_SECONDS_MAX: Final = 30.0
+STOP_SECONDS_MAX: Final = 4.0
 
-
-class Health(Enum):
-    """`OK` acknowledges; `FULL` mends itself when space comes back; `SICK` ends the process."""
-
-    OK = "ok"
-    FULL = "disk_full"
-    SICK = "ledger_sick"
+OnCommit = Callable[[float, Mapping[tuple[str, str], int], int], None]
+"""Told of each transaction: seconds, deliveries by (verdict, event type), ids reused."""
 
 
 class OutcomeUnknownError(Exception):
@@ -70,51 +51,54 @@ class NotStoredError(Exception):
         super().__init__(reason)
 
 
-@dataclass(eq=False)
-class Waiting:
-    """A delivery that has been handed over. handed_over_at: on the monotonic clock."""
+class _Waiting:
+    """A delivery that has been handed over. since: on the loop's clock."""
 
-    delivery: Delivery
-    done: asyncio.Future[Outcome]
-    handed_over_at: float
+    __slots__ = ("delivery", "done", "since")
+
+    def __init__(self, delivery: Handed, done: asyncio.Future[Answer], since: float) -> None:
+        self.delivery = delivery
+        self.done = done
+        self.since = since
 
 
-class Committer:
-    """The thread, its queue and its health. `submit` and `expire` are the loop's side."""
+class Committer(asyncio.Protocol):
+    """The queue before the writing process, and what is known of that process's health."""
 
     def __init__(
         self,
         ledger: Path,
         node: str,
         *,
-        loop: asyncio.AbstractEventLoop,
         records_max: int,
         bytes_max: int,
         wait_seconds: float,
-        on_commit: Callable[[float, int], None],
+        log_level: str,
+        on_commit: OnCommit,
         on_sick: Callable[[str], None],
     ) -> None:
-        self._ledger = ledger
-        self._node = node
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._records_max = records_max
         self._bytes_max = bytes_max
         self._wait_seconds = wait_seconds
         self._on_commit = on_commit
         self._on_sick = on_sick
-        self._queue: deque[Waiting] = deque()
-        self._rejections: deque[dict[str, object]] = deque(maxlen=100)
-        self._group: list[Waiting] = []
+        self._queue: deque[_Waiting] = deque()
         self._queue_bytes = 0
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._group: list[_Waiting] = []
+        self._frames = Frames()
+        self._is_ready: asyncio.Future[None] = self._loop.create_future()
+        self._settled: asyncio.Future[None] = self._loop.create_future()
         self._is_stopping = False
+        self._has_told = False
+        self._transport: asyncio.Transport | None = None
         self.health = Health.OK
-        self._connection = open_ledger(ledger)
-        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+        given = {"ledger": str(ledger), "node": node, "log_level": log_level}
+        self._process, self._socket = _start(given)
 
-    def start(self) -> None:
-        self._thread.start()
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
 
     @property
     def queue_bytes(self) -> int:
@@ -124,223 +108,192 @@ class Committer:
     def queue_records(self) -> int:
         return len(self._queue)
 
-    def submit(self, delivery: Delivery) -> asyncio.Future[Outcome]:
+    async def start(self) -> None:
+        """Until the writing process has the ledger open.
+
+        Raises: LedgerError with its reason where it has not.
+        """
+        await self._loop.create_connection(lambda: self, sock=self._socket)
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await self._is_ready
+        except TimeoutError:
+            self._process.kill()
+            raise LedgerError(
+                f"the writing process did not open the ledger within {START_SECONDS_MAX:.0f} s"
+            ) from None
+        except LedgerError:
+            await asyncio.to_thread(self._process.wait)
+            raise
+
+    def submit(self, delivery: Handed) -> asyncio.Future[Answer]:
         """Hand a delivery over; the future is told once its transaction has been synced.
 
         Raises: NotStoredError, here or from the future, when it was not stored; from the future
         OutcomeUnknownError, when a transaction holds it for longer than anybody should wait.
         """
-        size = len(delivery.body)
-        with self._lock:
-            if self._is_stopping:
-                raise NotStoredError("draining")
-            if self.health is not Health.OK:
-                raise NotStoredError(self.health.value)
-            if len(self._queue) >= self._records_max or (
-                self._queue and self._queue_bytes + size > self._bytes_max
-            ):
-                raise NotStoredError("queue_full")
-            waiting = Waiting(delivery, self._loop.create_future(), time.monotonic())
-            self._queue.append(waiting)
-            self._queue_bytes += size
-        self._wake.set()
-        return waiting.done
+        if self._is_stopping:
+            raise NotStoredError("draining")
+        if self.health is not Health.OK:
+            raise NotStoredError(self.health.value)
+        size = len(delivery[0])
+        queue = self._queue
+        if len(queue) >= self._records_max or (
+            queue and self._queue_bytes + size > self._bytes_max
+        ):
+            raise NotStoredError("queue_full")
+        loop = self._loop
+        done: asyncio.Future[Answer] = loop.create_future()
+        queue.append(_Waiting(delivery, done, loop.time()))
+        self._queue_bytes += size
+        if not self._group and len(queue) in (1, COMPANY_RECORDS):
+            self._hand_over_soon()
+        return done
 
     def expire(self, seconds: float) -> None:
-        """Give up on what was handed over longer ago: withdrawn where that is still possible.
+        """Give up on what was handed over longer ago: withdrawn where that is still possible."""
+        before = self._loop.time() - seconds
+        while self._queue and self._queue[0].since < before:
+            waiting = self._queue.popleft()
+            self._queue_bytes -= len(waiting.delivery[0])
+            _fail(waiting, NotStoredError("timeout"))
+        for waiting in self._group:
+            if waiting.since < before:
+                _fail(waiting, OutcomeUnknownError())
 
-        Called by the event loop, again and again.
-        """
-        before = time.monotonic() - seconds
-        withdrawn: list[Waiting] = []
-        with self._lock:
-            while self._queue and self._queue[0].handed_over_at < before:
-                waiting = self._queue.popleft()
-                self._queue_bytes -= len(waiting.delivery.body)
-                withdrawn.append(waiting)
-            held = [waiting for waiting in self._group if waiting.handed_over_at < before]
-        for waiting in withdrawn:
-            _set_exception(waiting, NotStoredError("timeout"))
-        for waiting in held:
-            _set_exception(waiting, OutcomeUnknownError())
+    def note_rejection(self, **record: Any) -> None:
+        """Have a refused request remembered; the caller limits the rate."""
+        if self._transport is not None and not self._is_stopping:
+            self._transport.write(frame(("reject", record)))
 
-    def note_rejection(
-        self, *, received_at: int, reason: str, detail: str, client: str | None, body_bytes: int
-    ) -> None:
-        """Have a refused request remembered in idle time; the caller limits the rate."""
-        self._rejections.append(
-            {
-                "received_at": received_at,
-                "reason": reason,
-                "detail": detail,
-                "client": client,
-                "body_bytes": body_bytes,
-            }
-        )
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Commit what waits, close the ledger and end the thread; blocks until it has."""
-        with self._lock:
-            self._is_stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        else:
-            self._connection.close()
-
-    def _run(self) -> None:
-        """An end that nobody asked for ends the receiver: it would take and never answer."""
+    async def stop(self) -> None:
+        """Have what waits committed and the writing process end; one that does not is stopped."""
+        self._is_stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                self._hand_over()
+                while self._group:
+                    await asyncio.shield(self._settled)
+        if self._transport is not None:
+            self._transport.close()
         try:
-            self._work()
-        except Exception as error:  # noqa: BLE001 - whatever it was, it must not pass unnoticed
-            log("commit").error("ended", kind=type(error).__name__)
-            self.health = Health.SICK
-            with self._lock:
-                left = [*self._group, *self._queue]
-                self._queue.clear()
-                self._queue_bytes = 0
-            self._refuse(left, self.health.value)
-            self._on_sick(f"the commit thread ended: {type(error).__name__}")
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
 
-    def _work(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                self._commit_group()
-            self._write_rejections()
-            if self._is_stopping and not self._queue:
-                with contextlib.suppress(apsw.Error):
-                    self._connection.close()
-                return
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
-    def _commit_group(self) -> None:
-        if self._wait_seconds and len(self._queue) < COMPANY_RECORDS and not self._is_stopping:
-            time.sleep(self._wait_seconds)
-        group = self._take_group()
-        if not group:
-            return
-        started = time.perf_counter()
-        try:
-            with transaction(self._connection):
-                outcomes = store_deliveries(
-                    self._connection, [waiting.delivery for waiting in group], self._node
-                )
-        except apsw.Error as error:
-            self._fail(group, error)
-            return
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread
-            log("commit").error("failed", kind=type(error).__name__, records=len(group))
-            self._refuse(group, "failed")
-            return
-        finally:
-            self._release_group()
-        seconds = time.perf_counter() - started
-        self._tell(group, outcomes)
-        self._on_commit(seconds, len(group))
+    def data_received(self, data: bytes) -> None:
+        for message in self._frames.take(data):
+            self._hear(*message)
 
-    def _take_group(self) -> list[Waiting]:
-        group: list[Waiting] = []
-        size = 0
-        with self._lock:
-            while self._queue and len(group) < GROUP_RECORDS_MAX and size < GROUP_BYTES_MAX:
-                waiting = self._queue.popleft()
-                size += len(waiting.delivery.body)
-                group.append(waiting)
-            self._queue_bytes -= size
-            self._group = group
-        return group
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if not self._is_ready.done():
+            self._is_ready.set_exception(LedgerError("the writing process ended at its start"))
+        elif not self._is_stopping:
+            self._be_sick("the writing process ended")
+        group, self._group = self._group, []
+        for waiting in group:
+            _fail(waiting, OutcomeUnknownError())
+        self._refuse_queue("draining" if self._is_stopping else Health.SICK.value)
+        self._settle()
 
-    def _release_group(self) -> None:
-        with self._lock:
-            self._group = []
-
-    def _tell(self, group: list[Waiting], outcomes: list[Outcome]) -> None:
-        def resolve() -> None:
-            for waiting, outcome in zip(group, outcomes, strict=True):
-                if not waiting.done.done():
-                    waiting.done.set_result(outcome)
-
-        self._call_loop(resolve)
-
-    def _refuse(self, group: list[Waiting], reason: str) -> None:
-        def resolve() -> None:
+    def _hear(self, kind: str, *content: Any) -> None:
+        if kind == "stored":
+            self._tell(*content)
+        elif kind == "refused":
+            (reason,) = content
+            group, self._group = self._group, []
             for waiting in group:
-                _set_exception(waiting, NotStoredError(reason))
+                _fail(waiting, NotStoredError(reason))
+            self._settle()
+        elif kind == "log":
+            level, event, fields = content
+            getattr(log("receiver"), level)(event, **fields)
+        elif kind == "health":
+            self.health = Health(content[0])
+            if self.health is not Health.OK:
+                self._refuse_queue(self.health.value)
+        elif kind == "ready":
+            self._is_ready.set_result(None)
+        elif not self._is_ready.done():
+            self._is_ready.set_exception(LedgerError(content[0]))
+        else:
+            self._be_sick(content[0])
 
-        self._call_loop(resolve)
+    def _tell(
+        self,
+        seconds: float,
+        answers: list[Answer],
+        tally: dict[tuple[str, str], int],
+        ids_reused: int,
+    ) -> None:
+        group, self._group = self._group, []
+        for waiting, answer in zip(group, answers, strict=True):
+            if not waiting.done.done():
+                waiting.done.set_result(answer)
+        self._settle()
+        self._on_commit(seconds, tally, ids_reused)
 
-    def _call_loop(self, resolve: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is gone: so are its clients
-            self._loop.call_soon_threadsafe(resolve)
+    def _settle(self) -> None:
+        """A group is done: hand over the next, where there is one."""
+        if self._is_stopping or len(self._queue) >= COMPANY_RECORDS:
+            self._hand_over()
+        elif self._queue:
+            self._hand_over_soon()
+        if not self._group:
+            settled, self._settled = self._settled, self._loop.create_future()
+            settled.set_result(None)
 
-    def _fail(self, group: list[Waiting], error: apsw.Error) -> None:
-        """Answer 503 to the group and everything waiting, then find out whether it can go on."""
-        if isinstance(error, apsw.BusyError):  # another process writes: nothing is broken
-            self._refuse(group, "ledger_busy")
+    def _hand_over_soon(self) -> None:
+        """After a moment for company, or once the loop has read what is there already."""
+        if self._wait_seconds and len(self._queue) < COMPANY_RECORDS:
+            self._loop.call_later(self._wait_seconds, self._hand_over)
+        else:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._group or not self._queue or self._transport is None:
             return
-        self.health = Health.FULL if self._is_full(error) else Health.SICK
-        self._refuse(group, self.health.value)
-        self._recover(describe(error))
+        group: list[_Waiting] = []
+        size = 0
+        while self._queue and len(group) < GROUP_RECORDS_MAX and size < GROUP_BYTES_MAX:
+            waiting = self._queue.popleft()
+            size += len(waiting.delivery[0])
+            group.append(waiting)
+        self._queue_bytes -= size
+        self._group = group
+        self._transport.write(frame(("store", [waiting.delivery for waiting in group])))
 
-    def _recover(self, what: str) -> None:
-        probes = 0
-        while True:
-            with self._lock:
-                group = list(self._queue)
-                self._queue.clear()
-                self._queue_bytes = 0
-            self._refuse(group, self.health.value)
-            if self._is_stopping:
-                return
-            try:
-                self._reopen()
-            except (apsw.Error, LedgerError) as error:
-                cause = error.__cause__ if isinstance(error, LedgerError) else error
-                self.health = Health.FULL if self._is_full(cause) else Health.SICK
-                if self.health is Health.SICK and not isinstance(cause, apsw.BusyError):
-                    probes += 1
-                    if probes >= SICK_PROBES_MAX:
-                        self._on_sick(f"{what}; then {error}")
-                        return
-            else:
-                self.health = Health.OK
-                return
-            self._wake.wait(PROBE_INTERVAL_SECONDS)
-            self._wake.clear()
+    def _refuse_queue(self, reason: str) -> None:
+        queue, self._queue = self._queue, deque()
+        self._queue_bytes = 0
+        for waiting in queue:
+            _fail(waiting, NotStoredError(reason))
 
-    def _is_full(self, error: BaseException | None) -> bool:
-        """SQLite calls a full disk by several names, such as an I/O error of its shared memory."""
-        if isinstance(error, apsw.FullError):
-            return True
-        try:
-            if self._connection.system_errno in FULL_ERRNOS:
-                return True
-        except apsw.ConnectionClosedError:
-            pass
-        try:
-            return shutil.disk_usage(self._ledger.parent).free < FULL_BYTES
-        except OSError:
-            return False
-
-    def _reopen(self) -> None:
-        """Connect afresh and durably commit a probe. Raises: apsw.Error, LedgerError."""
-        with contextlib.suppress(apsw.Error):
-            self._connection.close()
-        self._connection = open_ledger(self._ledger)
-        with transaction(self._connection):
-            count(self._connection, {"probes": 1})
-
-    def _write_rejections(self) -> None:
-        while self._rejections and self.health is Health.OK:
-            rejection = self._rejections.popleft()
-            try:
-                record_rejection(self._connection, **rejection)  # type: ignore[arg-type]
-            except apsw.Error as error:
-                self._fail([], error)
+    def _be_sick(self, what: str) -> None:
+        self.health = Health.SICK
+        if not self._has_told:
+            self._has_told = True
+            self._on_sick(what)
 
 
-def _set_exception(waiting: Waiting, error: Exception) -> None:
+def _start(given: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The writing process and our end of the socket; Ctrl-C and SIGTERM are not for it."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "ingest.writer", str(theirs.fileno()), json.dumps(given)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    ours.setblocking(False)
+    return process, ours
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
     if not waiting.done.done():
         waiting.done.set_exception(error)

@@ -1,9 +1,9 @@
 """`hooklake contract`: what an event may look like, and what those of this ledger look like.
 
 The contract is printed as tables or as JSON Schema. `--observed` holds what was received against
-it: fields it does not know, values it could not read, fields that never came, and the aliases that
-would mend both. Fields of quarantined deliveries count as well, since a required field that came
-under another name is why they are there.
+it: fields it does not know, values it could not read or of another type than a field's own, fields
+that never came, and the aliases that would mend both. Fields of quarantined deliveries count as
+well, since a required field that came under another name is why they are there.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ from ingest.openapi import event_schema
 from ingest.settings import Settings
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.terminal import one_line
+from ingest.values import is_absent
 
 QUARANTINED_READ_MAX: Final = 1_000
+STORED_READ_MAX: Final = 1_000
 SIMILARITY_MIN: Final = 0.8
 INSTANT: Final = "occurred_at"
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -53,6 +55,17 @@ _KINDS: Final = {
     "amount": "number or text, two decimals",
     "date": "YYYY-MM-DD, or an instant",
 }
+
+_OWN_TYPES: Final = {
+    "account": "text",
+    "text": "text",
+    "plan": "text",
+    "boolean": "boolean",
+    "amount": "number",
+    "date": "text",
+}
+Types = dict[tuple[str, str, str], Counter[str]]
+"""By event type, name as sent and the type of its own: how often it came as which JSON type."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,19 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class Differing:
+    """A field of which some values were of another JSON type than its own, read or not.
+
+    types: how often it came as each, the type of its own included.
+    """
+
+    event_type: str
+    field: str
+    own: str
+    types: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Missing:
     """A column that none of the type's deliveries had, or a required one that some had not."""
 
@@ -93,6 +119,7 @@ class Observation:
     quarantined: dict[str, int]
     unknown: tuple[Unknown, ...]
     unreadable: tuple[Unreadable, ...]
+    differing: tuple[Differing, ...]
     missing: tuple[Missing, ...]
 
 
@@ -120,8 +147,12 @@ def schema() -> dict[str, Any]:
 
 
 def observe(connection: apsw.Connection) -> Observation:
-    """What was stored, and the newest 1,000 deliveries in quarantine, held to the contract."""
+    """What was stored, and the newest 1,000 deliveries in quarantine, held to the contract.
+
+    Types are those of these and of the newest 1,000 stored events.
+    """
     kept = _Quarantine(connection)
+    _read_stored_types(connection, kept.types)
     unknown = Counter(kept.unknown)
     unreadable = Counter(kept.unreadable)
     for kind, event_type, name, count in connection.execute(
@@ -151,6 +182,7 @@ def observe(connection: apsw.Connection) -> Observation:
             Unreadable(event_type, column, count)
             for (event_type, column), count in _by_count(unreadable)
         ),
+        differing=tuple(_differing(kept.types)),
         missing=missing,
     )
 
@@ -212,6 +244,7 @@ class _Quarantine:
         self.unknown: Counter[tuple[str, str]] = Counter()
         self.unreadable: Counter[tuple[str, str]] = Counter()
         self.missing: Counter[tuple[str, str]] = Counter()
+        self.types: Types = {}
         newest = connection.execute(
             "select seq from quarantine where status = 'open' order by seq desc limit ?",
             (QUARANTINED_READ_MAX,),
@@ -234,11 +267,54 @@ class _Quarantine:
             document = parse_object(body)
         except InvalidJsonError:
             return
+        _note_types(self.types, event_type, document)
         names = list(_unknown_fields(document, TYPE_BY_NAME.get(event_type, OTHER_TYPE)))
         for name in names[:FIELD_NAMES_OF_A_DELIVERY_MAX]:
             key = (event_type, name[:128])
             if key in self.unknown or len(self.unknown) < FIELD_NAMES_MAX:
                 self.unknown[key] += 1
+
+
+def _read_stored_types(connection: apsw.Connection, types: Types) -> None:
+    newest = connection.execute(
+        "select seq from inbox order by seq desc limit ?", (STORED_READ_MAX,)
+    ).fetchall()
+    for (seq,) in newest:  # one at a time: a body may have 1 MiB
+        row: tuple[Any, ...] = connection.execute(
+            "select event_type, payload from inbox where seq = ?", (seq,)
+        ).fetchall()[0]
+        _note_types(types, row[0], parse_object(str(row[1]).encode()))
+
+
+def _note_types(types: Types, event_type: str, document: dict[str, Any]) -> None:
+    """Count the JSON type of every field of the contract, under the name it came by."""
+    kind = TYPE_BY_NAME.get(event_type)
+    if kind is None:
+        return
+    nested = document.get("data")
+    for known in kind.fields:
+        for place in (nested if isinstance(nested, dict) else {}, document):
+            name = next((name for name in known.names if not is_absent(place.get(name))), None)
+            if name is not None:
+                key = kind.name, name, _OWN_TYPES[known.kind]
+                types.setdefault(key, Counter())[_json_type(place[name])] += 1
+                break
+
+
+def _json_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "list"
+    return "text" if type(value) is str else "number"  # a number is kept as its own text
+
+
+def _differing(types: Types) -> Iterator[Differing]:
+    for (event_type, name, own), found in sorted(types.items()):
+        if set(found) != {own}:
+            yield Differing(event_type, name, own, dict(found.most_common()))
 
 
 def _unknown_fields(document: dict[str, Any], kind: EventType) -> Iterator[str]:
@@ -276,6 +352,7 @@ def _as_dict(observation: Observation) -> dict[str, Any]:
         "quarantined": observation.quarantined,
         "unknown": [vars(found) for found in observation.unknown],
         "unreadable": [vars(found) for found in observation.unreadable],
+        "differing": [vars(found) for found in observation.differing],
         "missing": [vars(found) for found in observation.missing],
         "aliases": [
             {"event_type": found.event_type, "column": found.alias_of, "add": _name(found.field)}
@@ -344,6 +421,19 @@ def _tables(
         "Fields that could not be read",
         ("event", "field", "times"),
         [(found.event_type, found.column, str(found.count)) for found in observation.unreadable],
+    )
+    yield (
+        "Fields sent as another type than their own",
+        ("event", "field", "own type", "sent as"),
+        [
+            (
+                found.event_type,
+                found.field,
+                found.own,
+                ", ".join(f"{kind} {count:,}" for kind, count in found.types.items()),
+            )
+            for found in observation.differing
+        ],
     )
     yield (
         "Fields that are missing: required ones, and those that never came",

@@ -46,8 +46,14 @@ class DeliveryError(HooklakeError):
 
 
 class ReceiverAbsentError(DeliveryError):
+    """`found`: what the network said."""
+
     code = "receiver_absent"
     is_retryable = True
+
+    def __init__(self, message: str, found: str) -> None:
+        self.found = found
+        super().__init__(message)
 
 
 class ReceiverRefusedError(DeliveryError):
@@ -363,12 +369,15 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body = bytearray()
         self._retry_after: float | None = None
+        self._has_length = False
+        self._has_header = False
 
     async def ask(self, request: bytes) -> Answer:
         """Raises: ConnectionError when no whole answer comes back in time."""
         if self._transport is None or self.is_closed:
             raise ConnectionResetError("the connection is closed")
         self._waiting = asyncio.get_running_loop().create_future()
+        self._has_header = False
         self._transport.write(request)
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
@@ -396,6 +405,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = True
+        if exc is None and self._has_header and not self._has_length:
+            self.on_message_complete()  # a body without a length ends with the connection
         self._fail(ConnectionResetError(str(exc or "closed before an answer")))
 
     # httptools' side
@@ -403,10 +414,16 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._body.clear()
         self._retry_after = None
+        self._has_length = self._has_header = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"retry-after" and value.isdigit():
             self._retry_after = float(value)
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        self._has_header = True
 
     def on_body(self, body: bytes) -> None:
         self._body += body[: ANSWER_BYTES_MAX - len(self._body)]
@@ -442,5 +459,6 @@ def _absent(target: Target, error: Exception) -> ReceiverAbsentError:
     found = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return ReceiverAbsentError(
         f"no receiver answers at {target.authority} ({found}): start one with `hooklake serve`"
-        " (or `make run`) in another terminal, or name another place with --url"
+        " (or `make run`) in another terminal, or name another place with --url",
+        found,
     )

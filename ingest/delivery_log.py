@@ -145,6 +145,28 @@ def deliveries(
             return
 
 
+def seqs_of(connection: apsw.Connection, wanted_id: str) -> list[int]:
+    """Numbers of the deliveries of the event or under the sender's id, rising; empty if none."""
+    rows = connection.execute(
+        "select seq from inbox where event_id = :id or delivery_id = :id"
+        " union select seq from duplicates where event_id = :id or delivery_id = :id"
+        " union select seq from quarantine where delivery_id = :id and origin <> 'backfill'"
+        " order by 1",
+        {"id": wanted_id},
+    )
+    return [int(row[0] or 0) for row in rows]
+
+
+def body_of(connection: apsw.Connection, logged: Logged) -> bytes | None:
+    """The delivery's bytes; a duplicate's are those of the event it repeats. None: not kept."""
+    if logged.body is not None or logged.first_seq is None:
+        return logged.body
+    row = connection.execute(
+        "select payload from inbox where seq = ?", (logged.first_seq,)
+    ).fetchone()
+    return None if row is None else str(row[0]).encode()
+
+
 def rejections(
     connection: apsw.Connection, wanted: Filter, *, after: int, until: int
 ) -> Iterator[Logged]:

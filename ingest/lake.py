@@ -18,6 +18,7 @@ from typing import Final
 
 import polars as pl
 
+from ingest.catalogue import LakeFile
 from ingest.contract import FILE_COLUMNS
 from ingest.errors import LandingError
 from ingest.paths import DataDir, ensure_directory_durably, fsync_directory
@@ -79,7 +80,9 @@ def write_range(
             )
             target = paths.lake / relative
             ensure_directory_durably(target.parent, below=paths.lake)
-            size, digest = _write_synced(part, paths.staging / target.name, target)
+            temporary = paths.staging / target.name
+            size, digest = write_synced(part, temporary)
+            temporary.rename(target)
             folders.add(target.parent)
             written.append(
                 WrittenFile(
@@ -103,6 +106,35 @@ def write_range(
     return written
 
 
+def write_again(
+    paths: DataDir, part: pl.DataFrame, like: LakeFile, *, relative: str
+) -> WrittenFile:
+    """Write other rows of a file's range as the file `relative` of its partition; durable then.
+
+    part: the columns of FILE_SCHEMA by rising seq. Raises: LandingError.
+    """
+    target = paths.lake / relative
+    try:
+        ensure_directory_durably(paths.staging, below=paths.staging)
+        temporary = paths.staging / target.name
+        size, digest = write_synced(part.select(*FILE_SCHEMA), temporary)
+        temporary.rename(target)
+        fsync_directory(target.parent)
+    except OSError as error:
+        raise LandingError(f"writing {target} anew: {error.strerror}") from error
+    return WrittenFile(
+        relative,
+        like.event_type,
+        like.event_month,
+        like.node,
+        like.first_seq,
+        like.last_seq,
+        part.height,
+        size,
+        digest,
+    )
+
+
 def file_sha256(path: Path) -> str:
     """The checksum the catalogue keeps of a file, in hex."""
     digest = hashlib.sha256()
@@ -118,8 +150,9 @@ def _partitions(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFr
         yield (str(key[0]), str(key[1])), parts[key].select(*FILE_SCHEMA)
 
 
-def _write_synced(part: pl.DataFrame, temporary: Path, target: Path) -> tuple[int, str]:
-    with temporary.open("w+b") as stream:
+def write_synced(part: pl.DataFrame, path: Path) -> tuple[int, str]:
+    """Write the columns of FILE_SCHEMA as a lake file to `path`, durably; its size and sha256."""
+    with path.open("w+b") as stream:
         part.write_parquet(
             stream,
             compression="zstd",
@@ -128,7 +161,4 @@ def _write_synced(part: pl.DataFrame, temporary: Path, target: Path) -> tuple[in
         )
         stream.flush()
         os.fsync(stream.fileno())
-    digest = file_sha256(temporary)
-    size = temporary.stat().st_size
-    temporary.rename(target)
-    return size, digest
+    return path.stat().st_size, file_sha256(path)

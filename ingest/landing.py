@@ -88,6 +88,14 @@ def land_now(settings: Settings) -> LandingReport:
         connection.close()
 
 
+def land_all(connection: apsw.Connection, settings: Settings) -> None:
+    """Land all that is pending, ranges planned before a crash included.
+
+    The caller holds the landing lock. Raises: LandingError, apsw.Error.
+    """
+    _land_until(connection, settings, _last_committed(connection))
+
+
 @contextmanager
 def landing_lock(paths: DataDir) -> Iterator[bool]:
     """Whether this process may land until the block ends; it never waits."""

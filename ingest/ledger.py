@@ -35,6 +35,7 @@ from ingest.errors import LedgerError
 from ingest.identity import renamed_id
 from ingest.ledger_format import FIRST_FORMAT, FORMAT_VERSION, STEPS
 from ingest.parse import Event, Malformed, Problem
+from ingest.paths import DataDir
 from ingest.tombstones import tombstones
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -117,6 +118,8 @@ def open_ledger(path: Path) -> apsw.Connection:
 
     Raises: LedgerError, also for a newer format.
     """
+    if not path.exists():
+        _refuse_half_restored(path)
     try:
         connection = apsw.Connection(str(path))
         _configure(connection)
@@ -196,7 +199,7 @@ def store_deliveries(
     assert seq == first + len(deliveries)
     connection.executemany(_COUNT, counts.items())
     if fields:
-        _count_fields(connection, fields)
+        count_fields(connection, fields)
     return outcomes
 
 
@@ -361,8 +364,11 @@ def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
         fields[key] = fields.get(key, 0) + 1
 
 
-def _count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str], int]) -> None:
-    """A sender that invents names cannot grow the table: past its bound they count as `…`."""
+def count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str], int]) -> None:
+    """Add to the counts of fields, by (kind, event type, name), within the caller's transaction.
+
+    A sender that invents names cannot grow the table: past its bound they count as `…`.
+    """
     known = single_integer(connection, "select count(*) from fields")
     for (kind, event_type, name), amount in fields.items():
         stored = name
@@ -409,6 +415,15 @@ def _create_or_upgrade(connection: apsw.Connection, path: Path) -> None:
                 connection.execute(STEPS[found - 1])
                 _note_format(connection, found + 1)
         found = _format_of(connection)
+
+
+def _refuse_half_restored(path: Path) -> None:
+    """An empty ledger there would be taken for the whole of what was kept."""
+    if DataDir(path.parent).restoring.exists():
+        raise LedgerError(
+            f"{path.parent} is being restored, or a restore was cut off: run `hooklake restore` "
+            "again, or choose another directory with --data-dir"
+        )
 
 
 def _check_readable(connection: apsw.Connection, path: Path) -> None:

@@ -142,8 +142,10 @@ create table tombstones (
     erasure_id text not null,
     added_at integer not null
 ) strict, without rowid;
+insert or ignore into meta values ('erasure_key', lower(hex(randomblob(32))));
 """
-"""tombstones: keyed hashes of every name that was erased. subject: the names, only until done."""
+"""tombstones: keyed hashes of every name that was erased; the key is there before the first one, as
+every backup must have it. subject: the names, only until done."""
 
 STEPS: Final = (_FILES_CAN_BE_REPLACED, _PEOPLE_CAN_BE_FORGOTTEN)
 """The n-th of them leads from format n to format n + 1."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
@@ -28,19 +27,23 @@ from ingest.delivery_log import (
     Filter,
     Logged,
     Verdict,
+    body_of,
     deliveries,
     newest_rejection,
     newest_seq,
     rejections,
     seq_before,
 )
+from ingest.errors import UsageError
+from ingest.forward import Forwarded, Forwarder
 from ingest.ledger import open_read_only
+from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
 from ingest.settings import Settings
 from ingest.terminal import one_line
+from ingest.where import Condition, parse
 
 POLL_SECONDS: Final = 0.1
 LINES_BEFORE_FLUSH: Final = 100
-_COLOURS: Final = {"accepted": 32, "duplicate": 36, "quarantined": 33, "rejected": 31}
 
 
 def run(
@@ -50,14 +53,20 @@ def run(
     event: str | None = None,
     verdict: Verdict | None = None,
     account: str | None = None,
+    where: Sequence[str] = (),
+    forward_to: str | None = None,
+    allows_remote: bool = False,
     is_following: bool = True,
+    is_full: bool = False,
     as_json: bool = False,
 ) -> int:
     """Print a line for each delivery until Ctrl-C, SIGTERM or a reader that went away; always 0.
 
     since: `2h` or an instant, shown first; without it only what comes from now on, or, not
-    following, everything kept.
-    Raises: UsageError, LedgerError.
+    following, everything kept. where: conditions on the body, see `where`; all must hold.
+    forward_to: an application that is sent each delivery shown, see `forward`. is_full: on the
+    full screen of a terminal, see `listen_full`.
+    Raises: UsageError, SigningError, LedgerError.
     """
     wanted = Filter(
         event=event,
@@ -65,34 +74,64 @@ def run(
         verdicts=frozenset(VERDICTS if verdict is None else (verdict,)),
         since=None if since is None else moments.instant_of(since, time.time_ns() // 1_000),
     )
-    line_of = json_line if as_json else _line_maker()
+    conditions = tuple(map(parse, where))
+    forwarder = None
+    if forward_to is not None:
+        forwarder = Forwarder(settings, forward_to, allows_remote=allows_remote)
+    if is_full:
+        if as_json or not is_following:
+            raise UsageError("--full is for a person who watches: leave out --json and --no-follow")
+        from ingest import listen_full  # textual is heavy
+
+        return listen_full.run(settings, wanted, conditions, forwarder)
     with _until_stopped() as wait, bearing_a_lost_reader():
         ledger = settings.paths.ledger
         is_new = is_following and not _await_ledger(ledger, wait)
         if is_new and not wait(0):
             return 0
         with open_read_only(ledger) as connection:
-            log = _Log(connection, wanted, is_from_start=is_new or not is_following)
+            begin = 0 if is_new or not is_following else None
+            log = FollowedLog(connection, wanted, conditions, begin=begin)
+            line_of = _line_maker(connection, forwarder, as_json=as_json)
             _print(log.unread(), line_of, wait)
             if is_following:
                 sys.stderr.write(f"listening to {ledger}; Ctrl-C ends\n")
+                if forwarder:
+                    sys.stderr.write(
+                        f"forwarding to {forwarder.url}, signed with the receiver's own secret"
+                        f" (scheme {forwarder.credential.scheme}, {settings.paths.secrets} or"
+                        " HOOKLAKE_SECRETS)\n"
+                    )
                 sys.stderr.flush()
             while is_following and wait(POLL_SECONDS):
                 _print(log.unread(), line_of, wait)
     return 0
 
 
-class _Log:
-    """A place in the log, moving on; it begins at `since`, else at the start or at the end."""
+class FollowedLog:
+    """A place in the log, moving on.
 
-    def __init__(self, connection: apsw.Connection, wanted: Filter, *, is_from_start: bool) -> None:
+    It begins at the filter's `since`, else `begin` deliveries and refusals after the first; None:
+    at the end.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        wanted: Filter,
+        conditions: Sequence[Condition] = (),
+        *,
+        begin: int | None = None,
+    ) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._conditions = conditions
         self._version: int | None = None
-        self._seq = self._rejection = 0
+        self._seq = self._rejection = begin or 0
         if wanted.since is not None:
             self._seq = seq_before(connection, wanted.since)
-        elif not is_from_start:
+            self._rejection = 0
+        elif begin is None:
             self._seq = newest_seq(connection)
             self._rejection = newest_rejection(connection)
 
@@ -103,85 +142,48 @@ class _Log:
             return
         seq, rejection = newest_seq(self._connection), newest_rejection(self._connection)
         read = self._connection, self._wanted
-        yield from heapq.merge(
+        for logged in heapq.merge(
             deliveries(*read, after=self._seq, until=seq),
             rejections(*read, after=self._rejection, until=rejection),
             key=lambda logged: logged.received_at,
-        )
+        ):
+            if self._is_meant(logged):
+                yield logged
         self._version, self._seq, self._rejection = version, seq, rejection
 
-
-def json_line(logged: Logged) -> str:
-    """The delivery as one line of plain ASCII JSON; every key always there."""
-    found: dict[str, Any] = {
-        "seq": logged.seq,
-        "rejection_id": logged.rejection_id,
-        "verdict": logged.verdict,
-        "received_at": moments.rfc3339(logged.received_at),
-        "event_type": logged.event_type,
-        "sender_event": logged.sender_event,
-        "account_id": logged.account_id,
-        "event_id": logged.event_id,
-        "delivery_id": logged.delivery_id,
-        "origin": logged.origin,
-        "verified_by": logged.verified_by,
-        "client": logged.client,
-        "reasons": [reason.as_dict() for reason in logged.reasons],
-        "warnings": [reason.as_dict() for reason in logged.warnings],
-        "unknown_fields": list(logged.unknown_fields),
-        "id_reused": logged.is_id_reused,
-        "first_seq": logged.first_seq,
-        "landed_at": None if logged.landed_at is None else moments.rfc3339(logged.landed_at),
-        "landed_after_seconds": logged.landed_after_seconds,
-    }
-    return json.dumps(found)
+    def _is_meant(self, logged: Logged) -> bool:
+        if not self._conditions:
+            return True
+        body = body_of(self._connection, logged)
+        return body is not None and all(each.holds(body) for each in self._conditions)
 
 
-def text_line(logged: Logged, *, is_coloured: bool = False) -> str:
-    """The delivery as one line for a person."""
-    verdict = f"{logged.verdict:<11}"
-    if is_coloured:
-        verdict = f"\x1b[{_COLOURS[logged.verdict]}m{verdict}\x1b[0m"
-    kind = logged.event_type or logged.sender_event or "-"
-    if kind == "other" and logged.sender_event:
-        kind = f"other:{logged.sender_event}"
-    parts = (
-        f"{moments.rfc3339(logged.received_at)[:-4]}Z",
-        verdict,
-        f"{one_line(kind, 40):<17}",
-        f"{one_line(logged.account_id or '-', 64):<26}",
-        one_line(logged.event_id or "-", 80),
-        "; ".join(_details(logged)),
-    )
-    return "  ".join(parts).rstrip()
-
-
-def _details(logged: Logged) -> Iterator[str]:
-    if logged.seq is not None:
-        yield f"seq {logged.seq}"
-    if logged.first_seq is not None:
-        yield f"repeats seq {logged.first_seq}"
-    if logged.origin == "replay":
-        yield "from quarantine"
-    if logged.is_id_reused:
-        yield "its id belonged to another event"
-    if logged.landed_after_seconds is not None:
-        yield f"landed after {logged.landed_after_seconds:.1f} s"
-    for reason in (*logged.reasons, *logged.warnings):
-        place = "" if reason.field is None else f"{reason.field} {reason.code}: "
-        yield one_line(place + reason.message)
-    if logged.unknown_fields:
-        yield f"unknown: {one_line(', '.join(logged.unknown_fields))}"
-    if logged.rejection_id is not None:
-        yield f"hooklake verify --record {logged.rejection_id} says more"
-
-
-def _line_maker() -> Callable[[Logged], str]:
+def _line_maker(
+    connection: apsw.Connection, forwarder: Forwarder | None, *, as_json: bool
+) -> Callable[[Logged], str]:
+    """Makes a delivery's line; with a forwarder, hands it on first and says what was answered."""
     from rich.console import Console
 
     console = Console()
     is_coloured = console.is_terminal and console.color_system is not None and not console.no_color
-    return lambda logged: text_line(logged, is_coloured=is_coloured)
+
+    def line_of(logged: Logged) -> str:
+        body = body_of(connection, logged) if forwarder else None
+        answer = forwarder.forward(logged, body) if forwarder and body is not None else None
+        if as_json:
+            if forwarder is None:
+                return json_line(logged)
+            return json_line(logged, forwarded=None if answer is None else answer.as_dict())
+        line = text_line(logged, is_coloured=is_coloured)
+        return line if answer is None else f"{line}\n{answer_line(answer)}"
+
+    return line_of
+
+
+def answer_line(answer: Forwarded) -> str:
+    """What the application answered, for a person."""
+    status = "no answer" if answer.status is None else str(answer.status)
+    return f"    -> {status} in {answer.seconds:.3f} s  {one_line(answer.body)}".rstrip()
 
 
 def _print(
@@ -246,15 +248,3 @@ def _until_stopped() -> Iterator[Callable[[float], bool]]:
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
-
-
-@contextlib.contextmanager
-def bearing_a_lost_reader() -> Iterator[None]:
-    """Ends the printing, not the program: `hooklake listen | head -1` is no failure."""
-    try:
-        yield
-    except BrokenPipeError:
-        # What is left in the buffer is written again when the process ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

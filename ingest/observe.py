@@ -106,12 +106,12 @@ class Metrics:
             multiprocess_mode="livemin",
         )
 
-    def count(self, counter: Counter, *labels: str) -> None:
-        """Add one; finding a labelled child costs more than adding to it, so each is kept."""
+    def count(self, counter: Counter, *labels: str, amount: int = 1) -> None:
+        """Add to a counter. Finding a labelled child costs more than adding to it: each is kept."""
         child = self._children.get((counter, labels))
         if child is None:
             child = self._children[counter, labels] = counter.labels(*labels)
-        child.inc()
+        child.inc(amount)
 
     def exposition(self) -> bytes:
         """The metrics as text; of all workers together where there are several."""

@@ -134,7 +134,7 @@ def parse_document(document: dict[str, Any], body: bytes, arrival: Arrival) -> E
     )
     nested = document.get("data")
     data: dict[str, Any] = nested if isinstance(nested, dict) else {}
-    reading = _Reading(kind, document, data)
+    reading = Reading(kind, document, data)
     business = reading.business()
     if problem is not None:
         reading.errors.insert(0, problem)
@@ -195,8 +195,11 @@ def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]
 
 
 @dataclass
-class _Reading:
-    """Collects problems while the fields of one document are looked up."""
+class Reading:
+    """Looks up the fields of one document and collects the problems on the way.
+
+    top, data: the document and what is nested in it under `data` ({} where nothing is).
+    """
 
     kind: EventType
     top: dict[str, Any]
@@ -240,7 +243,7 @@ class _Reading:
         names = self.kind.instant_names
         if names.isdisjoint(self.top) and names.isdisjoint(self.data):
             return None
-        for name, value in self._instants():
+        for name, value in self.instants():
             if values.is_absent(value):
                 continue
             moment = values.read_instant(value)
@@ -256,7 +259,8 @@ class _Reading:
             )
         return None
 
-    def _instants(self) -> Iterator[tuple[str, Any]]:
+    def instants(self) -> Iterator[tuple[str, Any]]:
+        """Names and values that may state when it happened, best first; None: not given."""
         top, data = self.top, self.data
         yield "occurred_at", top.get("occurred_at")
         yield "occurred_at", data.get("occurred_at")
@@ -272,11 +276,14 @@ class _Reading:
                 yield name, top.get(name)
 
     def event_id(self) -> str | None:
-        for place in (self.data, self.top):
-            found = _as_id(place.get("event_id"))
-            if found is not None:
-                return found
-        return _as_id(self.top.get("id")) if self.data else None
+        return next((found for value in self.ids() if (found := _as_id(value)) is not None), None)
+
+    def ids(self) -> Iterator[Any]:
+        """Values that may be the event's id, best first; None: not given."""
+        yield self.data.get("event_id")
+        yield self.top.get("event_id")
+        if self.data:
+            yield self.top.get("id")
 
     def unknown_fields(self) -> Iterator[str]:
         known = self.kind.known_names

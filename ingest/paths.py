@@ -83,6 +83,11 @@ class DataDir:
     def refresh_status(self) -> Path:
         return self.root / "refresh.json"
 
+    @property
+    def restoring(self) -> Path:
+        """A data directory being restored; while it is there, this one is not ready."""
+        return self.root / ".restore"
+
     def ensure(self) -> DataDir:
         """Create the directory (0700) and close an existing one to everybody else.
 

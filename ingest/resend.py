@@ -30,7 +30,7 @@ from ingest.deliver import (
 from ingest.delivery_log import Filter, Logged, Verdict, deliveries, newest_seq
 from ingest.errors import UsageError
 from ingest.ledger import open_read_only
-from ingest.listen import bearing_a_lost_reader, json_line, text_line
+from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
 from ingest.settings import Settings
 from ingest.sign import Envelope
 from ingest.since import instant_of
@@ -174,10 +174,11 @@ def resend(
     return send_all(url, map(as_delivery, stored), signer, connections=1, on_answer=heard), not_kept
 
 
-def as_delivery(stored: Logged) -> Delivery:
-    """The same bytes under the same id, marked as a replay."""
-    assert stored.body is not None
-    return Delivery(stored.body, replay_id(stored), headers=((REPLAY_HEADER, str(stored.seq)),))
+def as_delivery(stored: Logged, body: bytes | None = None) -> Delivery:
+    """The same bytes under the same id, marked as a replay. body: where the log has none."""
+    sent = stored.body if body is None else body
+    assert sent is not None
+    return Delivery(sent, replay_id(stored), headers=((REPLAY_HEADER, str(stored.seq)),))
 
 
 def replay_id(stored: Logged) -> str:
@@ -186,7 +187,7 @@ def replay_id(stored: Logged) -> str:
     A body's own id goes before it, so it decides only for a body without: there it is the id the
     sender signed, or the one that was made for it. An id that no header can carry is a body's own.
     """
-    found = (stored.event_id if stored.verdict == "accepted" else stored.delivery_id) or ""
+    found = (stored.delivery_id if stored.verdict == "quarantined" else stored.event_id) or ""
     if stored.is_id_reused:
         suffix = found[found.rindex("~") :]
         while found.endswith(suffix):

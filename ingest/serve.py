@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from types import FrameType
 from typing import Final
 
 from prometheus_client import multiprocess
@@ -48,11 +49,12 @@ def run(settings: Settings) -> int:
     Raises: HooklakeError where it cannot start or go on.
     """
     keep_files_private()
+    signal.signal(signal.SIGTERM, _end_early)
     configure_logging(settings.log_level)
     settings.paths.ensure()
     credentials = ensure_credentials(settings)
     settings = credentials.settings
-    open_ledger(settings.paths.ledger).close()
+    completing = _complete_erasures(settings)
     listener = _bind(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     introduce(settings, credentials.made)
@@ -60,7 +62,32 @@ def run(settings: Settings) -> int:
         listen(settings, listener, Lander(settings))
     else:
         _supervise(settings, listener)
+    if completing is not None:
+        completing.poll()
     return 0
+
+
+def _complete_erasures(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Have an erasure that was interrupted completed beside the receiver: a refresh does it."""
+    connection = open_ledger(settings.paths.ledger)
+    try:
+        found = connection.execute("select 1 from erasures where status <> 'done'").fetchone()
+    finally:
+        connection.close()
+    if found is None:
+        return None
+    log("receiver").warning("erasure_interrupted", next="completing it")
+    return subprocess.Popen(
+        [sys.executable, "-m", "warehouse.cli", "refresh", "--data-dir", str(settings.data_dir)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _end_early(_number: int, _frame: FrameType | None) -> None:
+    """Told to stop between the opening of the port and the event loop: nothing is held yet."""
+    raise SystemExit(0)
 
 
 class Worker:

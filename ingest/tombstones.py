@@ -15,7 +15,6 @@ Source: quality.md, "Erasure of a person" and durability rule 7.
 from __future__ import annotations
 
 import hmac
-import secrets
 import time
 import unicodedata
 from collections.abc import Iterable
@@ -30,7 +29,6 @@ from ingest.stated import addresses, stated_account, stated_owner
 
 Kind = Literal["account", "owner", "workspace"]
 KEY_NAME: Final = "erasure_key"
-KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def tombstones(connection: apsw.Connection) -> Tombstones | None:
     """The ledger's tombstones, None while nobody was forgotten: then there is nothing to ask."""
     if connection.execute("select 1 from tombstones limit 1").fetchone() is None:
         return None
-    return Tombstones(connection, _key(connection))
+    return Tombstones(connection, key_of(connection))
 
 
 def forgotten(
@@ -87,7 +85,7 @@ def forgotten(
 
 def lay(connection: apsw.Connection, erasure_id: str, kind: Kind, names: Iterable[str]) -> None:
     """Add tombstones within the caller's transaction; one that is there already stays."""
-    key = _key(connection)
+    key = key_of(connection)
     connection.executemany(
         "insert or ignore into tombstones values (?, ?, ?, ?)",
         [(hash_of(key, kind, name), kind, erasure_id, time.time_ns() // 1_000) for name in names],
@@ -108,7 +106,7 @@ def carry_over(source: Path, target: apsw.Connection) -> int:
         rows = other.execute("select hash, kind, erasure_id, added_at from tombstones").fetchall()
         if not rows:
             return 0
-        key = _key(other)
+        key = key_of(other)
     finally:
         other.close()
     return take_over(target, key, rows)
@@ -117,11 +115,10 @@ def carry_over(source: Path, target: apsw.Connection) -> int:
 def take_over(target: apsw.Connection, key: bytes, rows: Iterable[tuple[Any, ...]]) -> int:
     """Enter tombstones made under `key`, within the caller's transaction; how many were new.
 
-    rows: hash, kind, erasure_id, added_at. A ledger of before the first erasure has no key yet and
-    takes this one. Raises: ValueError where it has another: these are not of this installation.
+    rows: hash, kind, erasure_id, added_at. Raises: ValueError where the ledger has another key:
+    these are not of this installation, and would cover nobody.
     """
-    target.execute("insert or ignore into meta values (?, ?)", (KEY_NAME, key.hex()))
-    if _key(target) != key:
+    if key_of(target) != key:
         raise ValueError("the tombstones were made under the key of another installation")
     before = target.total_changes()
     target.executemany("insert or ignore into tombstones values (?, ?, ?, ?)", rows)
@@ -134,14 +131,15 @@ def hash_of(key: bytes, kind: Kind, name: str) -> bytes:
     return hmac.digest(key, f"{kind}\0{text}".encode(), "sha256")
 
 
-def _key(connection: apsw.Connection) -> bytes:
-    """The installation's key; made where there is none and the transaction may write."""
-    found = connection.execute("select value from meta where key = ?", (KEY_NAME,)).fetchone()
-    if found is not None:
-        return bytes.fromhex(str(found[0]))
-    key = secrets.token_bytes(KEY_BYTES)
-    connection.execute("insert into meta values (?, ?)", (KEY_NAME, key.hex()))
-    return key
+def key_name(key: bytes) -> str:
+    """What a key may be called where it must not be told."""
+    return hmac.digest(key, b"name", "sha256").hex()[:16]
+
+
+def key_of(connection: apsw.Connection) -> bytes:
+    """The installation's key, made with the ledger."""
+    (found,) = next(connection.execute("select value from meta where key = ?", (KEY_NAME,)))
+    return bytes.fromhex(str(found))
 
 
 def _stated(body: bytes) -> Iterable[tuple[Kind, str]]:

@@ -30,6 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX_FIRST: Final = Decimal(int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()))
 _UNIX_END: Final = Decimal(int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()))
 _LEAP_SECOND: Final = 60
+PLAN_KEYS: Final = ("plan_id", "id", "name")
+"""Where an object that describes a plan may name it, best first."""
 _WORDS: Final = {
     "true": True,
     "1": True,
@@ -60,7 +62,7 @@ def read_account(value: Any) -> str | None:
 def read_plan(value: Any) -> str | None:
     """A plan's id, also out of an object that describes the plan."""
     if isinstance(value, dict):
-        for key in ("plan_id", "id", "name"):
+        for key in PLAN_KEYS:
             if isinstance(value.get(key), str) and not is_absent(value[key]):
                 return read_plan(value[key])
         return None

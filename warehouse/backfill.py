@@ -23,15 +23,23 @@ from rich.console import Console
 
 from ingest.catalogue import live_files
 from ingest.errors import LedgerError, StorageError
-from ingest.lake import WrittenFile, write_range
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import keep_files_private
 from ingest.settings import Settings
+from warehouse.backfill_intake import Intake
+from warehouse.backfill_placing import place, settle
 from warehouse.backfill_report import OnBytes, OnStage, Report, progress, show
-from warehouse.backfill_staging import Keeper, Stager, check_space
-from warehouse.batches import Batch, backfill_lock, finish, plan, staging_folder
+from warehouse.backfill_staging import StagedFile, Stager, check_space
+from warehouse.batches import (
+    Batch,
+    ErasedMeanwhileError,
+    backfill_lock,
+    finish,
+    plan,
+    staging_folder,
+)
 from warehouse.exports import Export, examine
-from warehouse.novelty import Findings, compare, fresh_slices, workspace
+from warehouse.novelty import compare, workspace
 
 
 def run(
@@ -79,30 +87,42 @@ def _load(
     try:
         with backfill_lock(paths):
             check_space(settings)
-            batch = plan(connection, paths, exports)
-            with staging_folder(paths, batch.batch_id) as folder:
-                report = Report(files=[str(export.path) for export in exports])
-                report.batch_id = batch.batch_id
-                keep = Keeper(connection, batch.batch_id, report)
-                reader = Stager(settings, batch, folder, report)
-                parsed = reader.stage(exports, keep, on_bytes)
-                on_stage("comparing with the lake")
-                with workspace(folder) as database:
-                    findings = compare(database, parsed, *_stored(settings, connection))
-                    _note(report, findings)
-                    on_stage("writing")
-                    files = _write(settings, database) if findings.new else []
-                on_stage("entering")
-                amounts = {
-                    "deliveries": report.new + report.duplicate,
-                    "events": report.new,
-                    "duplicates": report.duplicate,
-                    "ids_reused": report.renamed,
-                }
-                finish(connection, batch, files, report.as_dict(), amounts)
-                return report
+            while True:
+                batch = plan(connection, paths, exports)
+                on_stage("parsing")
+                try:
+                    return _load_batch(settings, connection, batch, exports, on_bytes, on_stage)
+                except ErasedMeanwhileError:
+                    continue
     finally:
         connection.close()
+
+
+def _load_batch(
+    settings: Settings,
+    connection: apsw.Connection,
+    batch: Batch,
+    exports: Sequence[Export],
+    on_bytes: OnBytes,
+    on_stage: OnStage,
+) -> Report:
+    paths = settings.paths
+    report = Report(files=[str(export.path) for export in exports], batch_id=batch.batch_id)
+    with staging_folder(paths, batch.batch_id) as folder, workspace(folder) as database:
+        intake = Intake(settings, connection, batch, report)
+        with Stager(settings, batch, folder, database) as stager:
+            staged = intake.read(exports, stager, on_bytes)
+        on_stage("comparing with the lake")
+        verdicts = compare(database, _named(staged), *_stored(settings, connection))
+        on_stage("writing")
+        chosen = []
+        for file in settle(staged, verdicts, database, report):
+            check_space(settings)
+            chosen.append(file if isinstance(file, StagedFile) else file.write(folder))
+        files = place(paths, chosen, settings.node)
+        on_stage("entering")
+        finish(connection, batch, files, report, forgotten=intake.forgotten)
+    return report
 
 
 def _rehearse(
@@ -111,19 +131,25 @@ def _rehearse(
     """All of `_load` but what changes anything."""
     paths = settings.paths
     batch = Batch("dry-run", time.time_ns() // 1_000, 1)
-    has_ledger = paths.ledger.exists()
     place = paths.root if paths.root.is_dir() else None
     with (
-        open_read_only(paths.ledger) if has_ledger else nullcontext() as connection,
-        tempfile.TemporaryDirectory(prefix=".dry-run-", dir=place) as folder,
+        open_read_only(paths.ledger) if paths.ledger.exists() else nullcontext() as connection,
+        tempfile.TemporaryDirectory(prefix=".dry-run-", dir=place) as name,
+        workspace(Path(name)) as database,
     ):
         report = Report(files=[str(export.path) for export in exports], is_dry_run=True)
-        keep = Keeper(connection, batch.batch_id, report, is_dry_run=True)
-        parsed = Stager(settings, batch, Path(folder), report).stage(exports, keep, on_bytes)
+        intake = Intake(settings, connection, batch, report)
+        with Stager(settings, batch, Path(name), database) as stager:
+            staged = intake.read(exports, stager, on_bytes)
         on_stage("comparing with the lake")
-        with workspace(Path(folder)) as database:
-            _note(report, compare(database, parsed, *_stored(settings, connection)))
+        verdicts = compare(database, _named(staged), *_stored(settings, connection))
+        for _file in settle(staged, verdicts, database, report):
+            pass
     return report
+
+
+def _named(staged: Sequence[StagedFile]) -> list[tuple[int, Path, str]]:
+    return [(file.number, file.path, file.event_type) for file in staged]
 
 
 def _stored(
@@ -143,23 +169,3 @@ def _stored(
     return [settings.paths.lake / file.path for file in files], [
         (str(event_id), str(digest)) for event_id, digest in waiting
     ]
-
-
-def _write(settings: Settings, database: duckdb.DuckDBPyConnection) -> list[WrittenFile]:
-    written: list[WrittenFile] = []
-    for part in fresh_slices(database):
-        check_space(settings)
-        first, last = part["seq"][0], part["seq"][-1]
-        written += write_range(
-            settings.paths, part, node=settings.node, first_seq=first, last_seq=last
-        )
-    return written
-
-
-def _note(report: Report, findings: Findings) -> None:
-    report.new = findings.new
-    report.duplicate += findings.duplicate
-    report.renamed = findings.renamed
-    report.first_occurred_at = findings.first_occurred_at
-    report.last_occurred_at = findings.last_occurred_at
-    report.new_by_type = findings.new_by_type

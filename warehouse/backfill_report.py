@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+BAD_ROWS_SHOWN_MAX: Final = 20
+FIELDS_SHOWN_MAX: Final = 100
+FIELDS_PRINTED_MAX: Final = 10
 OnBytes = Callable[[int], None]
 OnStage = Callable[[str], None]
 
 
 @dataclass
 class Report:
-    """What a backfill did. `quarantined`: bad rows kept now; those kept before are duplicates."""
+    """What a backfill did. `quarantined`: bad rows kept now; those kept before are duplicates.
+
+    erased: rows about people who were forgotten, of which nothing is kept. fields: how many rows
+    had an unknown or unreadable one, by (kind, event type, name).
+    """
 
     read: int = 0
     new: int = 0
     duplicate: int = 0
     quarantined: int = 0
     renamed: int = 0
+    erased: int = 0
     first_occurred_at: datetime | None = None
     last_occurred_at: datetime | None = None
     new_by_type: dict[str, int] = field(default_factory=dict)
     bad_rows: list[dict[str, Any]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    fields: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     batch_id: str | None = None
     is_dry_run: bool = False
     seconds: float = 0.0
@@ -37,6 +47,10 @@ class Report:
         """Ready for JSON; instants as RFC 3339."""
         return {
             **self.__dict__,
+            "fields": [
+                {"kind": kind, "event_type": event_type, "name": name, "rows": rows}
+                for (kind, event_type, name), rows in self.fields.most_common(FIELDS_SHOWN_MAX)
+            ],
             "first_occurred_at": _rfc3339(self.first_occurred_at),
             "last_occurred_at": _rfc3339(self.last_occurred_at),
             "seconds": round(self.seconds, 3),
@@ -61,6 +75,10 @@ def show(console: Console, report: Report) -> None:
     if report.first_occurred_at:
         first, last = _rfc3339(report.first_occurred_at), _rfc3339(report.last_occurred_at)
         console.print(f"  from {first} to {last}")
+    if report.erased:
+        console.print(f"  {report.erased:,} are about people who were forgotten; not kept")
+    for (kind, event_type, name), rows in report.fields.most_common(FIELDS_PRINTED_MAX):
+        console.print(f"  {kind} field {name} of {event_type}: {rows:,} rows")
     if report.renamed:
         console.print(
             f"  {report.renamed:,} came under an id already taken and got one of their own"

@@ -1,203 +1,194 @@
-"""Parses the lines of exports and stages what they say, chunk after chunk, in bounded memory.
+"""Writes what exports say into finished lake files, aside, in bounded memory.
 
-Readable lines become Parquet files with the columns of a lake row and the digest that equality is
-decided by; the others go into the quarantine. No reader sees anything staged.
+Rows wait in memory by partition until there are enough of them for a file; the files lie in the
+batch's staging folder, durable and compressed once, so that a batch without duplicates is entered
+by renaming them. What novelty.py compares goes into a table of its own.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Final
 
-import apsw
+import duckdb
 import polars as pl
 
-from ingest.contract import BUSINESS_COLUMNS
 from ingest.errors import DiskFullError
-from ingest.lake import FILE_SCHEMA
-from ingest.parse import Arrival, Event, Malformed, parse_body
+from ingest.lake import FILE_SCHEMA, write_synced
 from ingest.settings import Settings
-from warehouse.backfill_report import OnBytes, Report
-from warehouse.batches import BadRow, Batch, known_bad_lines, quarantine
-from warehouse.exports import Export, Row, rows
+from warehouse.batches import Batch
+from warehouse.novelty import note_keys
 
-CHUNK_ROWS: Final = 20_000
-CHUNK_BYTES: Final = 16 * 1024 * 1024
-BAD_ROWS_SHOWN_MAX: Final = 20
-BAD_ROWS_AT_ONCE: Final = 500
+ROWS_OF_A_FILE: Final = 250_000
+BUFFERED_BYTES_MAX: Final = 96 * 1024 * 1024
+"""Text of the rows that may wait in memory; then the fuller half of the partitions is written."""
+WRITERS: Final = 2
 FREE_SPACE_FACTOR: Final = 2
 """Backfill stops at twice the free space that the receiver wants, so that intake goes on."""
-
-_DATES: Final = ("start_date", "end_date", "renewal_date", "due_date")
-_TEXT_COLUMNS: Final = (
-    "event_id",
-    "event_type",
-    "sender_event",
-    "event_time_source",
-    "delivery_id",
-    "digest",
-    "payload",
-)
-_STAGED: Final[dict[str, Any]] = {
-    **dict.fromkeys((*_TEXT_COLUMNS, *BUSINESS_COLUMNS), pl.String),
-    "auto_renew": pl.Boolean,
-    "occurred_at": pl.Int64,
-    "received_at": pl.Int64,
-    "seq": pl.Int64,
-}
+Partition = tuple[str, str]
 
 
-class Keeper:
-    """Puts bad rows into the quarantine, those of an earlier load excepted."""
+@dataclass(frozen=True)
+class StagedFile:
+    """A finished lake file outside the lake. Its number is its place among the batch's files."""
+
+    number: int
+    path: Path
+    event_type: str
+    event_month: str
+    first_seq: int
+    last_seq: int
+    rows: int
+    bytes: int
+    sha256: str
+    first_occurred_at: datetime
+    last_occurred_at: datetime
+
+
+class Stager(AbstractContextManager["Stager"]):
+    """Takes rows by rising seq; `files` has everything once `finish` was called."""
 
     def __init__(
         self,
-        connection: apsw.Connection | None,
-        batch_id: str,
-        report: Report,
-        *,
-        is_dry_run: bool = False,
+        settings: Settings,
+        batch: Batch,
+        folder: Path,
+        database: duckdb.DuckDBPyConnection,
     ) -> None:
-        self._connection = connection
-        self._batch_id = batch_id
-        self._report = report
-        self._is_dry_run = is_dry_run
-
-    def keep(self, bad: list[BadRow]) -> None:
-        """bad: rows of one file, by rising line."""
-        if self._connection and bad:
-            known = known_bad_lines(
-                self._connection, self._batch_id, bad[0].file, bad[0].line, bad[-1].line
-            )
-            fresh = [row for row in bad if (row.line, row.body) not in known]
-            self._report.duplicate += len(bad) - len(fresh)
-            bad = fresh
-        self._report.quarantined += len(bad)
-        for row in bad[: max(0, BAD_ROWS_SHOWN_MAX - len(self._report.bad_rows))]:
-            problems = json.loads(row.problems)
-            self._report.bad_rows.append({"file": row.file, "line": row.line, "problems": problems})
-        if self._connection and bad and not self._is_dry_run:
-            quarantine(self._connection, self._batch_id, bad)
-
-
-class Stager:
-    """Parses the exports' lines and stages what they say, chunk after chunk."""
-
-    def __init__(self, settings: Settings, batch: Batch, folder: Path, report: Report) -> None:
+        self.files: list[StagedFile] = []
         self._settings = settings
         self._batch = batch
         self._folder = folder
-        self._report = report
-        self._staged: list[Path] = []
-        self._events: list[tuple[int, Row, Event, int]] = []
-        self._bad: list[BadRow] = []
-        self._bytes = 0
+        self._database = database
+        self._waiting: dict[Partition, list[pl.DataFrame]] = {}
+        self._buffered = 0
+        self._count = 0
+        self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="staging")
+        self._writes: deque[Future[StagedFile]] = deque()
 
-    def stage(self, exports: Sequence[Export], keeper: Keeper, on_bytes: OnBytes) -> list[Path]:
-        """Staged Parquet files of all readable rows; the others go to the keeper."""
-        before = self._batch.first_seq
-        for export in exports:
-            for row in rows(export, self._settings.body_bytes_max):
-                self._take(export, before + row.line - 1, row)
-                on_bytes(len(row.body))
-                if len(self._bad) >= BAD_ROWS_AT_ONCE or self._bytes >= CHUNK_BYTES:
-                    self._give_bad(keeper)
-                if len(self._events) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES:
-                    self._stage_events()
-            self._give_bad(keeper)
-            before += export.lines
-        self._stage_events()
-        return self._staged
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
-    def _take(self, export: Export, seq: int, row: Row) -> None:
-        self._report.read += 1
-        self._bytes += len(row.body)
-        started_at = self._batch.started_at
-        own = None if row.own_received_at is None else min(row.own_received_at, started_at)
-        received_at = started_at if own is None else own
-        if row.problem:
-            content: Event | Malformed = Malformed((row.problem,))
-        else:
-            content = parse_body(
-                row.body,
-                Arrival(
-                    stored_at=started_at,
-                    origin="backfill",
-                    signed_id=row.signed_id,
-                    signed_at=row.signed_at,
-                    own_received_at=own,
-                    file_sha256=export.sha256,
-                    line=row.line,
-                ),
-            )
-        if isinstance(content, Event):
-            self._events.append((seq, row, content, received_at))
+    def take(self, rows: pl.DataFrame, *, seq_of_line_0: int, size: int) -> None:
+        """rows: the columns of plain_rows.STAGED; size: bytes of the text they came from."""
+        if rows.is_empty():
             return
-        self._bad.append(
-            BadRow(
-                seq=seq,
-                received_at=received_at,
-                event_type=content.event_type,
-                sender_event=content.sender_event,
-                delivery_id=row.signed_id,
-                signed_at=row.signed_at,
-                file=str(export.path),
-                line=row.line,
-                problems=json.dumps([problem.as_dict() for problem in content.problems]),
-                body=row.body,
-            )
+        stored = self._stored(rows, seq_of_line_0)
+        self._buffered += size
+        full = []
+        for key, part in stored.partition_by(
+            "event_type", "year_month", as_dict=True, maintain_order=True
+        ).items():
+            partition = (str(key[0]), f"{key[1] // 100:04d}-{key[1] % 100:02d}")
+            parts = self._waiting.setdefault(partition, [])
+            parts.append(part)
+            if sum(each.height for each in parts) >= ROWS_OF_A_FILE:
+                full.append(partition)
+        if full:
+            self._flush(full)
+        if self._buffered >= BUFFERED_BYTES_MAX:
+            self._make_room()
+
+    def finish(self) -> list[StagedFile]:
+        """Write what still waits; all files."""
+        self._flush(list(self._waiting))
+        while self._writes:
+            self._settle_one()
+        return self.files
+
+    def _stored(self, rows: pl.DataFrame, seq_of_line_0: int) -> pl.DataFrame:
+        instant = pl.Datetime("us", "UTC")
+        received_at = pl.col("own_received_at").fill_null(self._batch.started_at)
+        return rows.with_columns(
+            (pl.col("line") + seq_of_line_0).alias("seq"),
+            pl.col("occurred_at").cast(instant),
+            received_at.cast(instant).alias("received_at"),
+            pl.lit("backfill").alias("origin"),
+            pl.lit(self._batch.batch_id).alias("batch_id"),
+            pl.lit(self._settings.node).alias("node"),
+        ).with_columns(
+            (
+                pl.col("occurred_at").dt.year() * 100
+                + pl.col("occurred_at").dt.month().cast(pl.Int32)
+            ).alias("year_month")
         )
 
-    def _give_bad(self, keeper: Keeper) -> None:
-        keeper.keep(self._bad)
-        self._bad = []
+    def _make_room(self) -> None:
+        """Write the fuller half of what waits, and let go of the text the rest stood in."""
+        sizes = {key: sum(part.height for part in parts) for key, parts in self._waiting.items()}
+        chosen, rows = [], 0
+        for key in sorted(sizes, key=lambda each: -sizes[each]):
+            if rows * 2 >= sum(sizes.values()):
+                break
+            chosen.append(key)
+            rows += sizes[key]
+        self._flush(chosen)
+        for key, parts in self._waiting.items():
+            # Arrow's older layout holds no views, so this copies the texts themselves.
+            copied = pl.concat(parts).to_arrow(compat_level=pl.CompatLevel.oldest())
+            frame = pl.from_arrow(copied)
+            assert isinstance(frame, pl.DataFrame)
+            self._waiting[key] = [frame]
+        self._buffered //= 2
 
-    def _stage_events(self) -> None:
-        if self._events:
-            check_space(self._settings)
-            file = self._folder / f"parsed-{len(self._staged):06}.parquet"
-            self._frame().write_parquet(file, compression="lz4")
-            self._staged.append(file)
-        self._events = []
-        self._bytes = 0
-
-    def _frame(self) -> pl.DataFrame:
-        columns: dict[str, list[Any]] = {
-            "seq": [seq for seq, _, _, _ in self._events],
-            "received_at": [received_at for _, _, _, received_at in self._events],
-            "delivery_id": [row.signed_id for _, row, _, _ in self._events],
-            "payload": [row.body.decode() for _, row, _, _ in self._events],
-        }
-        events = [event for _, _, event, _ in self._events]
-        for name in (
-            "event_id",
-            "event_type",
-            "sender_event",
-            "event_time_source",
-            "occurred_at",
-            "digest",
-        ):
-            columns[name] = [getattr(event, name) for event in events]
-        for position, name in enumerate(BUSINESS_COLUMNS):
-            columns[name] = [event.business[position] for event in events]
-        schema = {name: _STAGED[name] for name in columns}
-        return (
-            pl.DataFrame(columns, schema=schema)
-            .with_columns(
-                pl.col("occurred_at", "received_at")
-                .cast(pl.Datetime("us"))
-                .dt.replace_time_zone("UTC"),
-                pl.col("amount").str.to_decimal(scale=2).cast(FILE_SCHEMA["amount"]),
-                pl.col(_DATES).str.to_date("%Y-%m-%d"),
-                pl.lit("backfill").alias("origin"),
-                pl.lit(self._batch.batch_id).alias("batch_id"),
-                pl.lit(self._settings.node).alias("node"),
+    def _flush(self, partitions: list[Partition]) -> None:
+        check_space(self._settings)
+        noted = []
+        for partition in sorted(partitions):
+            part = pl.concat(self._waiting.pop(partition))
+            noted.append(
+                part.select(
+                    "event_id", "seq", "stated", "digest", pl.lit(self._count).alias("file")
+                )
             )
-            .with_columns(pl.col("occurred_at").dt.strftime("%Y-%m").alias("event_month"))
-        )
+            self._writes.append(
+                self._pool.submit(
+                    write_file, part.select(*FILE_SCHEMA), partition, self._count, self._folder
+                )
+            )
+            self._count += 1
+            if len(self._writes) > WRITERS:
+                self._settle_one()
+        if noted:
+            note_keys(self._database, pl.concat(noted))
+        if not self._waiting:
+            self._buffered = 0
+
+    def _settle_one(self) -> None:
+        self.files.append(self._writes.popleft().result())
+
+
+def write_file(rows: pl.DataFrame, partition: Partition, number: int, folder: Path) -> StagedFile:
+    """Write one partition's rows, by rising seq, as a durable lake file in `folder`."""
+    path = folder / f"{number:06}.parquet"
+    size, digest = write_synced(rows, path)
+    first, last = rows["occurred_at"].min(), rows["occurred_at"].max()
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
+    return StagedFile(
+        number,
+        path,
+        *partition,
+        rows["seq"][0],
+        rows["seq"][-1],
+        rows.height,
+        size,
+        digest,
+        first,
+        last,
+    )
 
 
 def check_space(settings: Settings) -> None:

@@ -26,8 +26,9 @@ import apsw
 from ingest.errors import RefusedError
 from ingest.lake import WrittenFile
 from ingest.landing import enter_files
-from ingest.ledger import count, take_sequence, transaction
+from ingest.ledger import count, count_fields, single_integer, take_sequence, transaction
 from ingest.paths import DataDir, fsync_directory
+from warehouse.backfill_report import Report
 from warehouse.exports import Export
 
 STAGING_PREFIX: Final = "backfill-"
@@ -41,6 +42,10 @@ _INSERT_QUARANTINED: Final = (
 
 class BackfillRunningError(RefusedError):
     code = "backfill_running"
+
+
+class ErasedMeanwhileError(Exception):
+    """Somebody was forgotten after the rows were read: read them again."""
 
 
 @dataclass(frozen=True)
@@ -202,17 +207,39 @@ def finish(
     connection: apsw.Connection,
     batch: Batch,
     files: list[WrittenFile],
-    report: dict[str, Any],
-    amounts: dict[str, int],
+    report: Report,
+    *,
+    forgotten: int,
 ) -> None:
-    """Enter the batch's files and counts and close it: one transaction, all or nothing."""
+    """Enter the batch's files and counts and close it: one transaction, all or nothing.
+
+    forgotten: how many tombstones its rows were held against. Raises: ErasedMeanwhileError.
+    """
     with transaction(connection):
+        if count_tombstones(connection) != forgotten:
+            raise ErasedMeanwhileError
         enter_files(connection, files, batch_id=batch.batch_id)
-        count(connection, amounts)
+        count(
+            connection,
+            {
+                "deliveries": report.new + report.duplicate + report.erased,
+                "events": report.new,
+                "duplicates": report.duplicate,
+                "erased": report.erased,
+                "ids_reused": report.renamed,
+            },
+        )
+        if report.new and report.fields:
+            count_fields(connection, report.fields)
         connection.execute(
             "update batches set status = 'landed', finished_at = ?, report = ? where batch_id = ?",
-            (_now(), json.dumps(report), batch.batch_id),
+            (_now(), json.dumps(report.as_dict()), batch.batch_id),
         )
+
+
+def count_tombstones(connection: apsw.Connection) -> int:
+    """How many names of forgotten people the ledger keeps hashes of."""
+    return single_integer(connection, "select count(*) from tombstones")
 
 
 def _now() -> int:

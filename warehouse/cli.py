@@ -302,7 +302,7 @@ def simulate(
     )
 
 
-@app.command()
+@app.command(epilog=epilog("listen"))
 def listen(
     data_dir: DataDir = None,
     since: Annotated[
@@ -312,6 +312,25 @@ def listen(
     event: OnlyEvent = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
     account: OnlyAccount = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only bodies where it holds: plan=business, amount>=50, source~web, "
+            "!workspace_id; may be given again.",
+        ),
+    ] = None,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Hand each on to an application here, signed anew."),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Forward even to another machine.")
+    ] = False,
+    is_full: Annotated[
+        bool,
+        typer.Option("--full", help="On the full screen: details, comparison, resend on a key."),
+    ] = False,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Print what is there and exit.")
     ] = False,
@@ -327,7 +346,68 @@ def listen(
             event=event,
             verdict=None if verdict is None else verdict.value,
             account=account,
+            where=where or (),
+            forward_to=forward_to,
+            allows_remote=allow_remote,
+            is_full=is_full,
             is_following=not no_follow,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command(epilog=epilog("log"))
+def log(
+    number: Annotated[
+        int | None,
+        typer.Argument(help="Follow this delivery to its row and the tables it moved."),
+    ] = None,
+    data_dir: DataDir = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
+    ] = None,
+    account: OnlyAccount = None,
+    event: OnlyEvent = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Only bodies where it holds: plan=business."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0 for all.")] = 100,
+    has_bodies: Annotated[
+        bool, typer.Option("--bodies", help="With --json: the bodies, too.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines, or the trace as JSON.")
+    ] = False,
+) -> None:
+    """Search and export what was delivered, or follow one delivery into the tables."""
+    settings = load_settings(data_dir)
+    if number is not None:
+        from warehouse import trace
+
+        _exit(trace.run(settings, number, as_json=as_json))
+    from ingest import log_search
+
+    _exit(
+        log_search.run(
+            settings,
+            ids=ids or (),
+            account=account,
+            event=event,
+            verdict=None if verdict is None else verdict.value,
+            since=since,
+            until=until,
+            where=where or (),
+            limit=limit,
+            has_bodies=has_bodies,
             as_json=as_json,
         )
     )
@@ -341,7 +421,7 @@ def checklist(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     _exit(checker.run(load_settings(data_dir), as_json=as_json))
 
 
-@app.command()
+@app.command(epilog=epilog("replay"))
 def replay(
     numbers: Annotated[
         list[str] | None,
@@ -391,7 +471,7 @@ def replay(
     )
 
 
-@app.command()
+@app.command(epilog=epilog("contract"))
 def contract(
     data_dir: DataDir = None,
     observed: Annotated[
@@ -502,6 +582,118 @@ def compact(
     from warehouse import compact as compactor
 
     _exit(compactor.run(load_settings(data_dir), full=full, as_json=as_json))
+
+
+@app.command()
+def forget(
+    email: Annotated[
+        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
+    ] = None,
+    data_dir: DataDir = None,
+    owner_id: Annotated[
+        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
+    ] = None,
+    unlinked: Annotated[
+        bool,
+        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
+    ] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased; erase nothing.")
+    ] = False,
+    is_certain: Annotated[
+        bool, typer.Option("--yes", help="Ask no question on a terminal.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person for good: ledger, lake, warehouses, exports; leave a certificate."""
+    from warehouse import forget as eraser
+
+    _exit(
+        eraser.run(
+            load_settings(data_dir),
+            email,
+            owner_id=owner_id,
+            is_linked=not unlinked,
+            is_dry=is_dry,
+            is_certain=is_certain,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command("export-person")
+def export_person(
+    email: Annotated[
+        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
+    ] = None,
+    data_dir: DataDir = None,
+    owner_id: Annotated[
+        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
+    ] = None,
+    unlinked: Annotated[
+        bool,
+        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a new file (0600) instead.")
+    ] = None,
+) -> None:
+    """Print everything kept about a person as one JSON document."""
+    from warehouse import export_person as exporter
+
+    _exit(
+        exporter.run(
+            load_settings(data_dir), email, owner_id=owner_id, is_linked=not unlinked, output=output
+        )
+    )
+
+
+@app.command()
+def backup(
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where the backup goes: an empty folder.")
+    ],
+    data_dir: DataDir = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Bring the backup there up to date.")
+    ] = False,
+    with_secrets: Annotated[
+        bool, typer.Option("--with-secrets", help="Put secrets.env into it, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy everything that cannot be rebuilt, checked, while hooklake runs."""
+    from warehouse import backup as keeper
+
+    _exit(
+        keeper.run(
+            load_settings(data_dir),
+            target,
+            incremental=incremental,
+            with_secrets=with_secrets,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by backup.")],
+    data_dir: DataDir = None,
+    forgotten: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--forgotten",
+            metavar="PATH",
+            help="Certificates, or a newer ledger, of who was forgotten since; may be repeated.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an empty data directory what it was when the backup was made."""
+    from warehouse import restore as restorer
+
+    _exit(restorer.run(load_settings(data_dir), source, forgotten=forgotten or (), as_json=as_json))
 
 
 @app.command()

@@ -221,11 +221,14 @@ def _landing(connection: apsw.Connection) -> Iterator[Finding]:
 def _planned(connection: apsw.Connection) -> set[str]:
     """What is being written right now, or was at a crash and is redone or removed later: files'
     paths, and `<first>-<last>` of ranges."""
-    rows = connection.execute(
-        "select first_seq, last_seq from landings where status = 'planned'"
-        " union all select first_seq, last_seq from batches where status = 'planned'"
-    )
+    rows = connection.execute("select first_seq, last_seq from landings where status = 'planned'")
     return {f"{first}-{last}" for first, last in rows} | unfinished(connection)
+
+
+def _planned_blocks(connection: apsw.Connection) -> list[tuple[int, int]]:
+    """Numbers of backfills that are under way or were killed; their files' ranges lie within."""
+    rows = connection.execute("select first_seq, last_seq from batches where status = 'planned'")
+    return [(int(first), int(last)) for first, last in rows]
 
 
 def _former(connection: apsw.Connection) -> dict[str, bool]:
@@ -275,19 +278,24 @@ def _orphans(paths: DataDir) -> Iterator[Finding]:
     there = sorted(path.relative_to(paths.lake).as_posix() for path in _files_below(paths.lake))
     with open_read_only(paths.ledger) as connection, _snapshot(connection):
         planned, former = _planned(connection), _former(connection)
+        blocks = _planned_blocks(connection)
         known = {path for (path,) in connection.execute(_LIVE_PATHS)}
     strangers = [path for path in there if path not in known]
     replaced = [path for path in strangers if path in former]
     returned = [path for path in replaced if former[path]]
     others = [path for path in strangers if path not in former]
-    unfinished_ones = [path for path in others if path in planned or _range_of(path) in planned]
-    orphans = [path for path in others if path not in planned and _range_of(path) not in planned]
+    unfinished_ones = [
+        path
+        for path in others
+        if path in planned or _range_of(path) in planned or _is_within(path, blocks)
+    ]
+    orphans = [path for path in others if path not in unfinished_ones]
     if unfinished_ones:
         yield Finding(
             "orphans",
             "ok",
-            f"{len(unfinished_ones)} files belong to a landing or a merge that is under way or "
-            "will be redone",
+            f"{len(unfinished_ones)} files belong to a landing, a backfill or a merge that is "
+            "under way or will be redone",
         )
     if len(replaced) > len(returned):
         yield Finding(
@@ -321,6 +329,13 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _examples(paths: list[str]) -> str:
     return ", ".join(paths[:EXAMPLES_MAX]) + (" …" if len(paths) > EXAMPLES_MAX else "")
+
+
+def _is_within(path: str, blocks: list[tuple[int, int]]) -> bool:
+    first, _, last = _range_of(path).partition("-")
+    if not (first.isdecimal() and last.isdecimal()):
+        return False
+    return any(begin <= int(first) <= int(last) <= end for begin, end in blocks)
 
 
 def _range_of(path: str) -> str:

@@ -23,6 +23,7 @@ from ingest.errors import UsageError
 from ingest.parse import Problem
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.values import is_absent, read_instant
+from warehouse.text_lines import Piece, pieces
 
 WRAPPING_BYTES_MAX: Final = 64 * 1024
 """What headers and receipt may add to a body on its line."""
@@ -90,26 +91,48 @@ def examine(
     return exports
 
 
+def text_pieces(export: Export, body_bytes_max: int) -> Iterator[Piece]:
+    """The export's text in pieces of whole lines, in order."""
+    with _opened(export.path) as stream:
+        yield from pieces(
+            lambda size: _read(export.path, stream.read, size),
+            line_bytes_max=_line_bytes_max(body_bytes_max),
+            kept_bytes=body_bytes_max,
+        )
+
+
 def rows(export: Export, body_bytes_max: int) -> Iterator[Row]:
     """The export's rows in order; a line too long for a body is a row with a problem."""
-    limit = _ESCAPES_FACTOR * body_bytes_max + WRAPPING_BYTES_MAX
-    with _opened(export.path) as stream:
-        for number in range(1, export.lines + 1):
-            text = _read(export.path, stream.readline, limit + 1)
-            if number == 1:
-                text = text.removeprefix(_BYTE_ORDER_MARK)
-            if len(text) > limit:
-                kept = text[:body_bytes_max]
-                while not text.endswith(b"\n") and text:
-                    text = _read(export.path, stream.readline, 1 << 20)
-                yield Row(number, kept, problem=_too_long(body_bytes_max))
-                continue
-            text = text.rstrip(b"\r\n")
-            if text.strip():
-                row = unwrap(number, text)
-                if len(row.body) > body_bytes_max:
-                    row = Row(number, row.body[:body_bytes_max], problem=_too_long(body_bytes_max))
+    for piece in text_pieces(export, body_bytes_max):
+        if piece.is_cut:
+            yield cut_row(piece, body_bytes_max)
+            continue
+        for number, text in enumerate(piece.text.split(b"\n"), piece.first_line):
+            row = row_of(number, text, body_bytes_max)
+            if row is not None:
                 yield row
+
+
+def cut_row(piece: Piece, body_bytes_max: int) -> Row:
+    """The row of a line of which only the beginning was read."""
+    return Row(piece.first_line, piece.text, problem=_too_long(body_bytes_max))
+
+
+def row_of(number: int, text: bytes, body_bytes_max: int) -> Row | None:
+    """The row of one line, None for a blank one."""
+    if len(text) > _line_bytes_max(body_bytes_max):
+        return Row(number, text[:body_bytes_max], problem=_too_long(body_bytes_max))
+    text = text.rstrip(b"\r\n")
+    if not text.strip():
+        return None
+    row = unwrap(number, text)
+    if len(row.body) > body_bytes_max:
+        return Row(number, row.body[:body_bytes_max], problem=_too_long(body_bytes_max))
+    return row
+
+
+def _line_bytes_max(body_bytes_max: int) -> int:
+    return _ESCAPES_FACTOR * body_bytes_max + WRAPPING_BYTES_MAX
 
 
 def unwrap(number: int, text: bytes) -> Row:

@@ -2,7 +2,9 @@
 
 The rule is the receiver's (events.md, `event_id`): same id and same content is a duplicate; same id
 with other content is another event under a new id. What the ledger has not landed yet counts as
-well. Everything works on disk, so memory does not grow with the files.
+well. First the hashes of the ids are compared, of all rows; only the few whose hash occurs twice
+are then compared by what they say. Everything works on disk, so memory does not grow with the
+files.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,32 +19,26 @@ import duckdb
 import polars as pl
 
 from ingest.identity import RENAME_DIGITS
-from ingest.lake import FILE_SCHEMA
 from ingest.parse import Arrival, Event, parse_body
+from warehouse.content_ids import DIGEST
 
 MEMORY_LIMIT: Final = "1GB"
 HITS_AT_ONCE: Final = 10_000
-ROWS_AT_ONCE: Final = 20_000
-ROWS_OF_A_FILE: Final = 250_000
-BYTES_OF_A_FILE: Final = 128 * 1024 * 1024
 _FAR_FUTURE: Final = 2**62
+_RENAMED: Final = f"'^(.*)~[0-9a-f]{{{RENAME_DIGITS}}}$'"
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What the comparison found; instants are of the new rows, None where there is none."""
+class Verdicts:
+    """Of one staged file: how many rows are duplicates, and how many come under a new id."""
 
-    new: int
     duplicate: int
     renamed: int
-    first_occurred_at: datetime | None
-    last_occurred_at: datetime | None
-    new_by_type: dict[str, int]
 
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB database in `folder` that spills there."""
+    """A DuckDB database in `folder` that spills there, with the table that note_keys fills."""
     connection = duckdb.connect(str(folder / "compare.duckdb"))
     try:
         for setting in (
@@ -53,36 +48,112 @@ def workspace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "preserve_insertion_order = false",
         ):
             connection.execute(f"set {setting}")
+        connection.execute(
+            "create table keys"
+            " (key ubigint, seq bigint, stated bigint, digest varchar, file integer)"
+        )
         yield connection
     finally:
         connection.close()
 
 
+def note_keys(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> None:
+    """Remember rows to be compared: event_id, seq, stated, digest and the number of their file.
+
+    digest: null where it follows from the row's columns and the instant stated.
+    """
+    connection.register("noted", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
+    connection.execute(
+        "insert into keys select hash(event_id), seq, stated, digest, file from noted"
+    )
+    connection.unregister("noted")
+
+
 def compare(
     connection: duckdb.DuckDBPyConnection,
-    parsed: Sequence[Path],
+    staged: Sequence[tuple[int, Path, str]],
     lake_files: Sequence[Path],
     unlanded: Iterable[tuple[str, str]],
-) -> Findings:
-    """Fill the table `fresh` (seq, final_id) with the rows of `parsed` that are new.
+) -> dict[int, Verdicts]:
+    """By file number, what is not simply new; the rows themselves are in the table `verdicts`.
 
-    parsed: staged Parquet files; unlanded: (event_id, digest) of events the lake lacks yet.
+    staged: number, path and event type of each file; unlanded: (event_id, digest) of events the
+    lake lacks yet. `verdicts`: seq, file, final_id (null: a duplicate) of all rows contested.
     """
-    if not parsed:
-        return Findings(0, 0, 0, None, None, {})
-    _create_view(connection, "parsed", parsed)
+    connection.execute("create table known (event_id varchar, digest varchar)")
+    _know(connection, unlanded)
+    connection.execute(
+        "create table contested as select key from keys group by key having count(*) > 1"
+        " union select hash(event_id) from known"
+        f" union select hash(regexp_extract(event_id, {_RENAMED}, 1)) from known"
+        f" where regexp_full_match(event_id, {_RENAMED})"
+    )
+    if lake_files:
+        _create_view(connection, "lake", lake_files)
+        connection.execute(
+            "insert into contested select key from ("
+            " select hash(event_id) as key from lake union all"
+            f" select hash(regexp_extract(event_id, {_RENAMED}, 1)) from lake"
+            f" where contains(event_id, '~') and regexp_full_match(event_id, {_RENAMED})"
+            ") as stored semi join keys using (key)"
+        )
+    connection.execute(
+        "create table candidates as select * from keys semi join contested using (key)"
+    )
+    files = {
+        row[0] for row in connection.execute("select distinct file from candidates").fetchall()
+    }
+    if not files:
+        return {}
+    _read_candidates(connection, [each for each in staged if each[0] in files])
+    if lake_files:
+        _know_lake(connection)
+    _judge(connection)
+    return {
+        int(file): Verdicts(int(duplicate), int(renamed))
+        for file, duplicate, renamed in connection.execute(
+            "select file, count(*) filter (final_id is null), count(*) filter (is_renamed)"
+            " from verdicts group by file"
+        ).fetchall()
+    }
+
+
+def verdicts_of(connection: duckdb.DuckDBPyConnection, file: int) -> pl.DataFrame:
+    """seq and final_id (null: a duplicate) of a staged file's contested rows."""
+    found: pl.DataFrame = connection.sql(
+        "select seq, final_id from verdicts where file = $file", params={"file": file}
+    ).pl()
+    return found
+
+
+def _read_candidates(
+    connection: duckdb.DuckDBPyConnection, staged: Sequence[tuple[int, Path, str]]
+) -> None:
+    """Fill `parsed` with what the contested rows say."""
+    kinds = pl.DataFrame(
+        [(number, event_type) for number, _, event_type in staged],
+        schema={"file": pl.Int32, "event_type": pl.String},
+        orient="row",
+    )
+    connection.register("kinds", kinds.to_arrow())
+    _create_view(connection, "staged", [path for _, path, _ in staged])
+    connection.execute(
+        "create table parsed as select staged.seq, candidates.file, staged.event_id,"
+        f" coalesce(candidates.digest, {DIGEST}) as digest, sha256(payload) as body"
+        " from staged join candidates using (seq) join kinds using (file)"
+    )
+    connection.unregister("kinds")
+
+
+def _judge(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "create table stated as select event_id, digest,"
         f" event_id || '~' || left(digest, {RENAME_DIGITS}) as renamed,"
-        " min(seq) as seq, count(*) as copies from parsed group by event_id, digest"
+        " min(seq) as seq from parsed group by event_id, digest"
     )
-    connection.execute("create table known (event_id varchar, digest varchar)")
-    _know_unlanded(connection, unlanded)
-    if lake_files:
-        _know_lake(connection, lake_files)
     connection.execute(
         """
-        create table fresh as
+        create table verdicts as
         with taken as (
             select event_id, -1 as seq from known
             union all
@@ -96,32 +167,22 @@ def compare(
             anti join known
                 on stated.event_id = known.event_id and stated.digest = known.digest
             anti join known as renamed_before on stated.renamed = renamed_before.event_id
+        ),
+        fresh as (
+            select
+                unknown.seq,
+                owners.seq <> unknown.seq as is_renamed,
+                case when is_renamed then unknown.renamed else unknown.event_id end as final_id,
+            from unknown join owners on unknown.event_id = owners.event_id
         )
-        select
-            unknown.seq,
-            owners.seq <> unknown.seq as is_renamed,
-            case when is_renamed then unknown.renamed else unknown.event_id end as final_id,
-        from unknown join owners on unknown.event_id = owners.event_id
+        select parsed.seq, parsed.file, final_id, coalesce(is_renamed, false) as is_renamed
+        from parsed left join fresh using (seq)
         """
     )
-    return _findings(connection)
 
 
-def _findings(connection: duckdb.DuckDBPyConnection) -> Findings:
-    read, new, renamed, first, last = connection.execute(
-        "select (select count(*) from parsed), count(*), count(*) filter (is_renamed),"
-        " min(occurred_at), max(occurred_at) from fresh join parsed using (seq)"
-    ).fetchall()[0]
-    by_type = connection.execute(
-        "select event_type, count(*) from fresh join parsed using (seq) group by 1 order by 1"
-    ).fetchall()
-    return Findings(new, read - new, renamed, first, last, dict(by_type))
-
-
-def _know_unlanded(
-    connection: duckdb.DuckDBPyConnection, unlanded: Iterable[tuple[str, str]]
-) -> None:
-    rows = list(unlanded)
+def _know(connection: duckdb.DuckDBPyConnection, events: Iterable[tuple[str, str]]) -> None:
+    rows = list(events)
     if rows:
         frame = pl.DataFrame(rows, schema=["event_id", "digest"], orient="row")
         connection.register("unlanded", frame.to_arrow())
@@ -129,27 +190,24 @@ def _know_unlanded(
         connection.unregister("unlanded")
 
 
-def _know_lake(connection: duckdb.DuckDBPyConnection, lake_files: Sequence[Path]) -> None:
-    """Enter what the lake says under the stated ids; equal bodies say the same."""
-    _create_view(connection, "lake", lake_files)
-    connection.execute(
-        "create table wanted as select event_id as id from stated union select renamed from stated"
-    )
+def _know_lake(connection: duckdb.DuckDBPyConnection) -> None:
+    """Enter what the lake says under the contested ids; equal bodies say the same."""
     connection.execute(
         "create table hits as"
-        " with found as (select event_id, payload from lake"
-        " semi join wanted on lake.event_id = wanted.id),"
-        " said as (select payload, any_value(digest) as digest from parsed"
-        " semi join found on parsed.payload = found.payload group by payload)"
-        " select found.event_id, found.payload, said.digest"
-        " from found left join said on found.payload = said.payload"
+        f" with wanted as (select event_id as id from parsed union"
+        f" select event_id || '~' || left(digest, {RENAME_DIGITS}) from parsed),"
+        " said as (select body, any_value(digest) as digest from parsed group by body),"
+        " found as (select event_id, payload, sha256(payload) as body from lake"
+        " semi join wanted on lake.event_id = wanted.id)"
+        " select event_id, digest, case when digest is null then payload end as payload"
+        " from found left join said using (body)"
     )
     connection.execute(
         "insert into known select distinct event_id, digest from hits where digest is not null"
     )
     others = connection.cursor().execute("select event_id, payload from hits where digest is null")
     while rows := others.fetchmany(HITS_AT_ONCE):
-        _know_unlanded(connection, [(event_id, _digest(payload)) for event_id, payload in rows])
+        _know(connection, [(event_id, _digest(payload)) for event_id, payload in rows])
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:
@@ -163,44 +221,3 @@ def _digest(payload: str) -> str:
     """What the stored body says; as the receiver computed it when the event was stored."""
     event = parse_body(payload.encode(), Arrival(stored_at=_FAR_FUTURE))
     return event.digest if isinstance(event, Event) else ""
-
-
-def fresh_slices(
-    connection: duckdb.DuckDBPyConnection,
-) -> Iterator[pl.DataFrame]:
-    """The new rows as lake rows: slices of one partition each, by rising seq."""
-    columns = ", ".join(
-        "fresh.final_id as event_id" if name == "event_id" else f"parsed.{name}"
-        for name in (*FILE_SCHEMA, "event_type", "event_month")
-    )
-    reader = (
-        connection.cursor()
-        .sql(
-            f"select {columns} from fresh join parsed using (seq)"
-            " order by event_type, event_month, seq"
-        )
-        .to_arrow_reader(ROWS_AT_ONCE)
-    )
-    waiting: list[pl.DataFrame] = []
-    size = rows = 0
-    for batch in reader:
-        frame = pl.from_arrow(batch)
-        assert isinstance(frame, pl.DataFrame)
-        for part in frame.partition_by("event_type", "event_month", maintain_order=True):
-            is_other = bool(waiting) and _partition(waiting[0]) != _partition(part)
-            if is_other or rows >= ROWS_OF_A_FILE or size >= BYTES_OF_A_FILE:
-                yield _lake_rows(waiting)
-                waiting, size, rows = [], 0, 0
-            waiting.append(part)
-            size += int(part.estimated_size())
-            rows += part.height
-    if waiting:
-        yield _lake_rows(waiting)
-
-
-def _partition(part: pl.DataFrame) -> tuple[str, str]:
-    return part["event_type"][0], part["event_month"][0]
-
-
-def _lake_rows(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(parts).cast(dict(FILE_SCHEMA))  # type: ignore[arg-type]

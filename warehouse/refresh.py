@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from ingest.errors import DiskFullError, HooklakeError, UsageError
 from ingest.paths import DataDir, keep_files_private, write_file_durably
 from ingest.settings import Settings
 from warehouse.build import Report, Stopwatch, Wanted, build
+from warehouse.erasure import erased, under_way
 from warehouse.publish import versions
 from warehouse.transform import Transformer
 from warehouse.upkeep import Upkeep
@@ -117,15 +118,22 @@ class Refresher:
         self.data: DataDir = self.settings.paths
         self.transformer = Transformer(self.data.root.resolve() / "dbt")
 
-    def refresh(self, wanted: Wanted, *, land: bool) -> Report:
-        """Refresh once and leave the outcome in refresh.json.
+    def refresh(self, wanted: Wanted, *, land: bool, is_patient: bool = False) -> Report:
+        """Refresh once and leave the outcome in refresh.json; first complete what was to be erased.
 
-        land: first land what no running receiver holds. Raises: HooklakeError.
+        land: first land what no running receiver holds. is_patient: an erasure waits for a running
+        backfill. Raises: HooklakeError.
         """
         watch = Stopwatch()
         attempted_at = datetime.now(UTC)
         try:
-            with _only_one(self.data):
+            with (
+                under_way(self.settings, is_patient=is_patient) as erasing,
+                _only_one(self.data),
+                erased(erasing),
+            ):
+                if erasing is not None and erasing.needs_build:
+                    wanted = replace(wanted, full=True)
                 if land:
                     watch.begin("landing")
                     self._land()

@@ -95,5 +95,6 @@ class Upkeep:
                 [sys.executable, "-m", "warehouse.child", str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C is for the watcher, which then ends it
             )
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)

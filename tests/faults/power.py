@@ -30,6 +30,8 @@ ACKNOWLEDGED_BEFORE_CUT = (1, 300)
 REFRESH_EVERY_CYCLES = 5
 NOTICE_SECONDS_MAX = 10.0
 SILENCE_SECONDS = 1.0
+DISK_BYTES = 4 * 1024**3
+"""Sparse; a refresh wants twice its tables free, and 300 cycles leave half a million events."""
 MOMENTS = ("state.duckdb", "serve.duckdb", ".warehouse-*.tmp", "end")
 """Of a refresh: when it has the file open, when there is such a file, when it is over."""
 SEED = 20261123
@@ -57,7 +59,7 @@ def _run(
     book = Book(outcome.fault)
     told_late = 0
     with (
-        loop_disk(filesystem) as disk,
+        loop_disk(filesystem, DISK_BYTES) as disk,
         besieged(data_dir=disk.data_dir, wrapper=wrapper, land_interval_seconds="0.05") as hooklake,
         under_load(hooklake.webhook_url, signer_of(hooklake.settings), book, clients=CLIENTS),
     ):

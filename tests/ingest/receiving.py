@@ -210,8 +210,15 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, module: str = "") -> list[int]:
+    """The processes that `pid` has started; only those that run `module`, where one is named."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
-    return found
+    return [child for child in found if not module or _runs(child, module)]
+
+
+def _runs(pid: int, module: str) -> bool:
+    with contextlib.suppress(OSError):
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False

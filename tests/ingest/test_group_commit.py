@@ -1,11 +1,16 @@
-"""Group commit: no answer before the sync, none lost, and none left waiting."""
+"""Group commit: no answer before the sync, none lost, and none left waiting.
+
+The writing process is the real one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,19 +18,18 @@ from typing import Any
 import apsw
 import pytest
 
-from ingest import commit, ledger
-from ingest.commit import Committer, Health, NotStoredError, OutcomeUnknownError
-from ingest.ledger import Delivery, Outcome, open_ledger, read_counters
-from ingest.parse import Arrival, parse_body
+from ingest.commit import Committer, NotStoredError, OutcomeUnknownError
+from ingest.errors import LedgerError
+from ingest.frames import Answer, Handed, Health
+from ingest.ledger import open_ledger, read_counters
 
 NOW = 1_790_000_000_000_000
 PATIENCE_SECONDS = 10.0
 
 
-def delivery(number: int, **more: Any) -> Delivery:
+def delivery(number: int, **more: Any) -> Handed:
     event = {"event": "plan_changed", "event_id": f"e-{number}", "email": "a", "plan": "p", **more}
-    body = json.dumps(event).encode()
-    return Delivery(parse_body(body, Arrival(stored_at=NOW)), body, NOW, verified_by="token:t")
+    return json.dumps(event).encode(), NOW, None, None, "token:t"
 
 
 def run(test: Callable[[Path], Awaitable[None]], folder: Path) -> None:
@@ -43,18 +47,18 @@ async def committing(
     committer = Committer(
         folder / "ledger.sqlite",
         "n1",
-        loop=asyncio.get_running_loop(),
         records_max=records_max,
         bytes_max=bytes_max,
         wait_seconds=0.001,
-        on_commit=lambda seconds, records: None,
+        log_level="error",
+        on_commit=lambda seconds, tally, ids_reused: None,
         on_sick=(sick if sick is not None else []).append,
     )
-    committer.start()
+    await committer.start()
     try:
         yield committer
     finally:
-        await asyncio.to_thread(committer.stop)
+        await committer.stop()
 
 
 @contextlib.contextmanager
@@ -76,8 +80,10 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     assert condition(), what
 
 
-async def result(future: asyncio.Future[Outcome]) -> Outcome:
-    return await asyncio.wait_for(future, PATIENCE_SECONDS)
+async def result(future: asyncio.Future[Answer]) -> dict[str, Any]:
+    status, body = await asyncio.wait_for(future, PATIENCE_SECONDS)
+    answer: dict[str, Any] = json.loads(body)
+    return answer | {"http": status}
 
 
 def stored(folder: Path) -> list[str]:
@@ -96,7 +102,7 @@ def test_nothing_is_answered_before_its_transaction_has_committed(tmp_path: Path
                 done, _ = await asyncio.wait([future], timeout=0.2)
                 assert not done
                 assert stored(folder) == []
-            assert (await result(future)).verdict == "accepted"
+            assert (await result(future))["status"] == "accepted"
             assert stored(folder) == ["e-1"]
 
     run(test, tmp_path)
@@ -109,7 +115,7 @@ def test_what_arrives_during_a_commit_goes_into_the_next_one_in_order(tmp_path: 
                 futures = [committer.submit(delivery(number)) for number in range(300)]
                 assert committer.queue_bytes > 0
             outcomes = [await result(future) for future in futures]
-            assert [found.seq for found in outcomes] == list(range(1, 301))
+            assert [found["seq"] for found in outcomes] == list(range(1, 301))
             assert (committer.queue_bytes, committer.queue_records) == (0, 0)
 
     run(test, tmp_path)
@@ -127,11 +133,11 @@ def test_a_full_queue_refuses_by_records_and_by_bytes_and_takes_more_when_draine
                 with pytest.raises(NotStoredError, match="queue_full"):
                     committer.submit(delivery(4))
             for future in (held, *waiting):
-                assert (await result(future)).verdict == "accepted"
-            assert (await result(committer.submit(delivery(4)))).verdict == "accepted"
+                assert (await result(future))["status"] == "accepted"
+            assert (await result(committer.submit(delivery(4))))["status"] == "accepted"
 
     async def by_bytes(folder: Path) -> None:
-        size = len(delivery(1).body)
+        size = len(delivery(1)[0])
         async with committing(folder, bytes_max=2 * size) as committer:
             with another_writer(folder):
                 held = committer.submit(delivery(0))
@@ -142,7 +148,7 @@ def test_a_full_queue_refuses_by_records_and_by_bytes_and_takes_more_when_draine
             for future in (held, *waiting):
                 await result(future)
             large = delivery(4, padding="x" * 5 * size)
-            assert (await result(committer.submit(large))).verdict == "accepted"
+            assert (await result(committer.submit(large)))["status"] == "accepted"
 
     run(test, tmp_path)
     (tmp_path / "bytes").mkdir()
@@ -168,24 +174,9 @@ def test_who_waited_too_long_is_withdrawn_and_who_is_in_a_transaction_left_unans
                     await result(held)
                 assert (committer.queue_bytes, committer.queue_records) == (0, 0)
             later = committer.submit(delivery(4))
-            assert (await result(later)).verdict == "accepted"
+            assert (await result(later))["status"] == "accepted"
             committer.expire(-1)
             assert stored(folder) == ["e-1", "e-4"], "what was withdrawn is never stored"
-
-    run(test, tmp_path)
-
-
-def test_a_busy_ledger_is_503_for_that_group_and_no_sickness(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "BUSY_TIMEOUT_MS", 50)
-
-    async def test(folder: Path) -> None:
-        async with committing(folder) as committer:
-            with another_writer(folder), pytest.raises(NotStoredError, match="ledger_busy"):
-                await result(committer.submit(delivery(1)))
-            assert committer.health is Health.OK
-            assert (await result(committer.submit(delivery(1)))).verdict == "accepted"
 
     run(test, tmp_path)
 
@@ -195,107 +186,20 @@ def test_stopping_commits_what_waits_and_refuses_what_comes_later(tmp_path: Path
         async with committing(folder) as committer:
             with another_writer(folder):
                 futures = [committer.submit(delivery(number)) for number in range(20)]
-                stopping = asyncio.create_task(asyncio.to_thread(committer.stop))
+                stopping = asyncio.create_task(committer.stop())
                 await asyncio.sleep(0.05)
                 with pytest.raises(NotStoredError, match="draining"):
                     committer.submit(delivery(99))
             await stopping
             outcomes = [await result(future) for future in futures]
-            assert {found.verdict for found in outcomes} == {"accepted"}
+            assert {found["status"] for found in outcomes} == {"accepted"}
         assert len(stored(folder)) == 20
 
     run(test, tmp_path)
 
 
-def failing(times: int, error: Exception) -> Callable[..., list[Outcome]]:
-    """`store_deliveries`, failing at first: stands for a failing disk."""
-    left = [times]
-    true = ledger.store_deliveries
-
-    def store(*arguments: Any) -> list[Outcome]:
-        if left[0]:
-            left[0] -= 1
-            raise error
-        return true(*arguments)
-
-    return store
-
-
-def test_after_an_io_error_a_fresh_connection_proves_itself_and_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commit, "PROBE_INTERVAL_SECONDS", 0.01)
-
-    async def test(folder: Path) -> None:
-        sick: list[str] = []
-        async with committing(folder, sick=sick) as committer:
-            monkeypatch.setattr(
-                commit, "store_deliveries", failing(1, apsw.IOError("disk I/O error"))
-            )
-            before = committer._connection
-            with pytest.raises(NotStoredError, match="ledger_sick"):
-                await result(committer.submit(delivery(1)))
-            await until(lambda: committer.health is Health.OK, "it recovers")
-            assert committer._connection is not before, "never again on the same handle"
-            assert (await result(committer.submit(delivery(1)))).verdict == "accepted"
-        assert sick == []
-
-    run(test, tmp_path)
-
-
-def test_a_full_disk_waits_for_space_for_ever_and_a_sick_one_gives_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commit, "PROBE_INTERVAL_SECONDS", 0.01)
-
-    async def test(folder: Path) -> None:
-        sick: list[str] = []
-        async with committing(folder, sick=sick) as committer:
-            monkeypatch.setattr(commit, "store_deliveries", failing(1, apsw.FullError("full")))
-            probes: list[Exception] = [apsw.FullError("full")] * 20
-            true_open = ledger.open_ledger
-
-            def opening(path: Path) -> apsw.Connection:
-                if probes:
-                    raise probes.pop()
-                return true_open(path)
-
-            monkeypatch.setattr(commit, "open_ledger", opening)
-            with pytest.raises(NotStoredError, match="disk_full"):
-                await result(committer.submit(delivery(1)))
-            await until(lambda: committer.health is Health.OK, "space came back")
-            assert (await result(committer.submit(delivery(1)))).verdict == "accepted"
-            assert sick == []
-
-            monkeypatch.setattr(commit, "store_deliveries", failing(1, apsw.IOError("I/O")))
-            probes += [apsw.IOError("I/O")] * 20
-            with pytest.raises(NotStoredError, match="ledger_sick"):
-                await result(committer.submit(delivery(2)))
-            await until(lambda: bool(sick), "it gives up")
-            with pytest.raises(NotStoredError, match="ledger_sick"):
-                committer.submit(delivery(3))
-            monkeypatch.undo()
-            committer._connection = open_ledger(folder / "ledger.sqlite")
-        assert len(sick) == 1
-
-    run(test, tmp_path)
-
-
-def test_a_bug_while_storing_is_answered_and_does_not_end_the_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def test(folder: Path) -> None:
-        async with committing(folder) as committer:
-            monkeypatch.setattr(commit, "store_deliveries", failing(1, TypeError("a bug")))
-            with pytest.raises(NotStoredError, match="failed"):
-                await result(committer.submit(delivery(1)))
-            assert (await result(committer.submit(delivery(1)))).verdict == "accepted"
-
-    run(test, tmp_path)
-
-
 def test_no_delivery_is_left_waiting_whatever_the_interleaving(tmp_path: Path) -> None:
-    """Bursts, pauses, rejections and sweeps against a thread that commits all the while."""
+    """Bursts, pauses, rejections and sweeps against a process that commits all the while."""
     source = random.Random(11)
 
     async def test(folder: Path) -> None:
@@ -304,7 +208,8 @@ def test_no_delivery_is_left_waiting_whatever_the_interleaving(tmp_path: Path) -
 
             async def send(number: int) -> None:
                 try:
-                    verdicts.append((await committer.submit(delivery(number % 700))).verdict)
+                    _, body = await committer.submit(delivery(number % 700))
+                    verdicts.append(json.loads(body)["status"])
                 except NotStoredError as refused:
                     assert refused.reason == "queue_full"
 
@@ -324,5 +229,50 @@ def test_no_delivery_is_left_waiting_whatever_the_interleaving(tmp_path: Path) -
         assert counted["deliveries"] == len(verdicts)
         assert counted["events"] == verdicts.count("accepted") <= 700
         assert counted["duplicates"] == verdicts.count("duplicate")
+
+    run(test, tmp_path)
+
+
+def test_a_killed_writing_process_leaves_its_group_unanswered_and_is_told(tmp_path: Path) -> None:
+    async def test(folder: Path) -> None:
+        sick: list[str] = []
+        async with committing(folder, sick=sick) as committer:
+            with another_writer(folder):
+                held = committer.submit(delivery(1))
+                await until(lambda: committer.queue_records == 0, "the first is in hand")
+                waiting = committer.submit(delivery(2))
+                os.kill(committer.process_id, signal.SIGKILL)
+                with pytest.raises(OutcomeUnknownError):
+                    await result(held)
+                with pytest.raises(NotStoredError, match="ledger_sick"):
+                    await result(waiting)
+            assert (committer.health, sick) == (Health.SICK, ["the writing process ended"])
+            with pytest.raises(NotStoredError, match="ledger_sick"):
+                committer.submit(delivery(3))
+        assert stored(folder) == []
+
+    run(test, tmp_path)
+
+
+def test_a_ledger_that_cannot_be_opened_is_named_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
+
+    async def test(folder: Path) -> None:
+        with pytest.raises(LedgerError, match=r"cannot open the ledger .*ledger\.sqlite"):
+            async with committing(folder):
+                raise AssertionError
+
+    run(test, tmp_path)
+
+
+def test_the_writing_process_ends_by_itself_when_its_listener_is_gone(tmp_path: Path) -> None:
+    async def test(folder: Path) -> None:
+        async with committing(folder) as committer:
+            await result(committer.submit(delivery(1)))
+            transport = committer._transport
+            assert transport is not None
+            committer._is_stopping = True
+            transport.abort()
+            assert await asyncio.to_thread(committer._process.wait, PATIENCE_SECONDS) == 0
 
     run(test, tmp_path)

@@ -56,7 +56,9 @@ def schema_of(connection: apsw.Connection) -> dict[str, list[tuple[str, str, int
 def format_of(path: Path) -> int:
     connection = apsw.Connection(str(path))
     try:
-        return int(next(connection.execute("select value from meta"))[0])
+        return int(
+            next(connection.execute("select value from meta where key = 'format_version'"))[0]
+        )
     finally:
         connection.close()
 

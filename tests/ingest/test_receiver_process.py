@@ -172,13 +172,29 @@ def test_everything_in_the_data_directory_is_private(receiver: Receiver) -> None
 
 def test_sigterm_lands_the_rest_and_exits_0_in_time(tmp_path: Path) -> None:
     with serving(tmp_path, land_interval_seconds="60") as receiver:
-        (child,) = children(receiver.process.pid)
+        family = children(receiver.process.pid)
+        assert len(family) == 2
         for account in accounts(30):
             assert receiver.post(registration(account)).status == 200
         assert receiver.stop() == 0
 
-        assert not is_alive(child)
+        assert not any(map(is_alive, family))
         assert landed(receiver.data_dir) == accounts(30)
+
+
+def test_sigterm_right_after_the_port_has_opened_is_a_clean_end_too(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(HOOKLAKE), "serve", "--data-dir", str(tmp_path / "data"), "--port", "0"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    wait_until(lambda: b"receives at" in log.read_bytes(), seconds=20, what="an open port")
+    process.terminate()
+    assert process.wait(10) == 0, log.read_text()
 
 
 def test_sigint_ends_it_as_well(tmp_path: Path) -> None:
@@ -236,12 +252,13 @@ def test_killing_the_parent_leaves_no_orphan_and_the_next_start_lands_once(
     tmp_path: Path,
 ) -> None:
     with serving(tmp_path, land_interval_seconds="60") as receiver:
-        (child,) = children(receiver.process.pid)
+        family = children(receiver.process.pid)
+        assert len(family) == 2
         for account in accounts(20):
             assert receiver.post(registration(account)).status == 200
         receiver.process.kill()
         receiver.process.wait(10)
-        wait_until(lambda: not is_alive(child), seconds=5, what="the child to end by itself")
+        wait_until(lambda: not any(map(is_alive, family)), seconds=5, what="the children to end")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", receiver.port))
         data_dir = receiver.data_dir
@@ -255,12 +272,12 @@ def test_killing_the_parent_leaves_no_orphan_and_the_next_start_lands_once(
 def test_a_killed_landing_process_is_replaced_and_nothing_lands_twice(tmp_path: Path) -> None:
     with serving(tmp_path, land_interval_seconds="0.05") as receiver:
         for round_number in range(2):
-            (child,) = children(receiver.process.pid)
+            (child,) = children(receiver.process.pid, "ingest.landing")
             receiver.post(registration(f"a{2 * round_number}@x.y"))
             os.kill(child, signal.SIGKILL)
             receiver.post(registration(f"a{2 * round_number + 1}@x.y"))
             wait_until(
-                lambda gone=child: [c for c in children(receiver.process.pid) if c != gone],  # type: ignore[misc]
+                lambda gone=child: {*children(receiver.process.pid, "ingest.landing")} - {gone},  # type: ignore[misc]
                 seconds=5,
                 what="another landing process",
             )
@@ -269,6 +286,18 @@ def test_a_killed_landing_process_is_replaced_and_nothing_lands_twice(tmp_path: 
         )
         assert receiver.stop() == 0
     assert landed(receiver.data_dir) == accounts(4)
+
+
+def test_a_killed_writing_process_ends_the_receiver_with_what_to_do(tmp_path: Path) -> None:
+    with serving(tmp_path) as receiver:
+        assert receiver.post(registration("a0@x.y")).status == 200
+        (writer,) = children(receiver.process.pid, "ingest.writer")
+        os.kill(writer, signal.SIGKILL)
+        assert receiver.process.wait(10) == 1
+        assert "cannot be written (the writing process ended)" in receiver.log.read_text()
+        data_dir = receiver.data_dir
+    with serving(tmp_path, data_dir=data_dir):
+        wait_until(lambda: landed(data_dir) == accounts(1), seconds=10, what="what was kept")
 
 
 def test_land_now_beside_a_running_receiver_lands_each_event_once(tmp_path: Path) -> None:

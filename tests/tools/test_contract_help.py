@@ -16,7 +16,7 @@ from kept import keep, plan_changed
 
 from ingest import contract_help
 from ingest.contract import CONTRACT, EVENT_TYPES
-from ingest.contract_help import Missing, Unknown, Unreadable, alias_of, observe
+from ingest.contract_help import Differing, Missing, Unknown, Unreadable, alias_of, observe
 from ingest.errors import LedgerError
 from ingest.ledger import open_ledger
 from ingest.lifecycles import in_time_order, lives
@@ -187,3 +187,20 @@ def test_the_tables_show_every_name_and_never_a_senders_control_characters(
 def test_observing_without_a_ledger_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="hooklake serve"):
         contract_help.run(Settings(data_dir=tmp_path), is_observed=True)
+
+
+def test_values_of_another_type_than_the_fields_own_are_reported(
+    connection: apsw.Connection,
+) -> None:
+    for amount in (1, "2.50", "3"):
+        body = {"event": "overdue", "data": {"email": "a@example.com", "amount": amount}}
+        keep(connection, body, NOW)
+    keep(connection, plan_changed(auto_renew="on", plan_id=7, end_date=1_790_000_000), NOW)
+    keep(connection, plan_changed(auto_renew=True, plan_id=["business"], start_date=None), NOW)
+    keep(connection, {"event": "brand_new", "data": {"amount": {}}}, NOW)
+    assert observe(connection).differing == (
+        Differing("overdue_payment", "amount", "number", {"text": 2, "number": 1}),
+        Differing("plan_changed", "auto_renew", "boolean", {"boolean": 1, "text": 1}),
+        Differing("plan_changed", "end_date", "text", {"number": 1}),
+        Differing("plan_changed", "plan_id", "text", {"list": 1, "number": 1}),
+    )

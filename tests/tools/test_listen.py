@@ -20,7 +20,7 @@ import pytest
 from kept import HOUR, keep, plan_changed, refuse
 from receiver_process import HOOKLAKE, Receiver, environment
 
-from ingest import listen
+from ingest import listen, log_lines
 from ingest.delivery_log import Filter, Logged, deliveries, newest_seq, seq_before
 from ingest.errors import LedgerError, UsageError
 from ingest.ledger import open_ledger
@@ -176,7 +176,7 @@ def test_nothing_that_a_sender_wrote_steers_the_terminal_or_breaks_the_line(
 
 
 def test_a_line_for_a_person_says_what_became_of_the_delivery() -> None:
-    line = listen.text_line(
+    line = log_lines.text_line(
         Logged("duplicate", 0, seq=7, event_type="plan_changed", event_id="e1", first_seq=3)
     )
     assert line == (
@@ -184,8 +184,8 @@ def test_a_line_for_a_person_says_what_became_of_the_delivery() -> None:
         "                           e1  seq 7; repeats seq 3"
     )
     landed = Logged("accepted", 1_000_000, seq=1, landed_at=1_750_000)
-    assert "landed after 0.8 s" in listen.text_line(landed)
-    refused = listen.text_line(Logged("rejected", 0, rejection_id=4), is_coloured=True)
+    assert "landed after 0.8 s" in log_lines.text_line(landed)
+    refused = log_lines.text_line(Logged("rejected", 0, rejection_id=4), is_coloured=True)
     assert "\x1b[31mrejected   \x1b[0m" in refused
     assert "hooklake verify --record 4" in refused
 

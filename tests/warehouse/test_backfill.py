@@ -315,10 +315,10 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
 def test_chunks_and_files_of_any_size_give_the_same_rows(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warehouse.backfill_staging.CHUNK_ROWS", 7)
-    monkeypatch.setattr("warehouse.backfill_staging.BAD_ROWS_AT_ONCE", 1)
-    monkeypatch.setattr("warehouse.novelty.ROWS_AT_ONCE", 5)
-    monkeypatch.setattr("warehouse.novelty.ROWS_OF_A_FILE", 5)
+    monkeypatch.setattr("warehouse.text_lines.PIECE_BYTES", 4_000)
+    monkeypatch.setattr("warehouse.backfill_intake.BAD_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("warehouse.backfill_staging.ROWS_OF_A_FILE", 5)
+    monkeypatch.setattr("warehouse.backfill_staging.BUFFERED_BYTES_MAX", 10_000)
     bodies = events()
     report = load(settings, capsys, export(settings, [*bodies, b"x", *bodies[:9], b"y"]))
     assert amounts(report) == (len(bodies) + 11, len(bodies), 9, 2)

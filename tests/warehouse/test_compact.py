@@ -14,38 +14,26 @@ from pathlib import Path
 import apsw
 import polars as pl
 import pytest
+from lakes import complaints, land, on_disk, paths_of, published_rows, refresh
 
 from ingest.catalogue import live_files, successors
 from ingest.errors import DiskFullError, StorageError
 from ingest.lake import FILE_SCHEMA, file_sha256
-from ingest.landing import land_now, landing_lock
+from ingest.landing import landing_lock
 from ingest.ledger import (
-    Delivery,
     open_ledger,
     single_integer,
-    store_deliveries,
-    transaction,
 )
-from ingest.parse import Arrival, parse_body
-from ingest.paths import DataDir
 from ingest.rewrites import ReplacedMeanwhileError, begin, swap, unfinished
 from ingest.settings import Settings
 from tests.e2e.installation import wait_until
 from warehouse import compact as compaction
-from warehouse.build import Report as Refreshed
-from warehouse.build import build
 from warehouse.compact import CompactionRunningError, compact, due, merge_one, run
-from warehouse.doctor import examine
 from warehouse.locks import held
 from warehouse.merge import content_of, write_merged
 from warehouse.reader import connect, published
 from warehouse.tiers import FAN
-from warehouse.transform import Transformer
 from warehouse.upkeep import Upkeep
-from warehouse.workbench import shared_transformer
-
-NOW = 1_790_000_000_000_000
-TABLES = ("events", "fct_registration_funnel", "dim_accounts", "mart_funnel_daily")
 
 
 @pytest.fixture
@@ -59,65 +47,11 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def land(settings: Settings, numbers: range) -> None:
-    connection = open_ledger(settings.paths.ledger)
-    for number in numbers:
-        email = f"{number:04}@x.test"
-        bodies = [
-            json.dumps({"event": "user_registered", "event_id": f"r{number}", "email": email}),
-            json.dumps(
-                {"event": "plan_changed", "event_id": f"p{number}", "email": email, "plan": "pro"}
-            ),
-        ]
-        with transaction(connection):
-            store_deliveries(
-                connection,
-                [
-                    Delivery(parse_body(body.encode(), Arrival(NOW)), body.encode(), NOW)
-                    for body in bodies
-                ],
-                "n1",
-            )
-    connection.close()
-    land_now(settings)
-
-
 @pytest.fixture
 def ledger(settings: Settings) -> Iterator[apsw.Connection]:
     connection = open_ledger(settings.paths.ledger)
     yield connection
     connection.close()
-
-
-def paths_of(settings: Settings) -> list[Path]:
-    return [settings.paths.lake / file.path for file in live_files(settings.paths.ledger)]
-
-
-def on_disk(settings: Settings) -> set[str]:
-    lake = settings.paths.lake
-    return {path.relative_to(lake).as_posix() for path in lake.rglob("*") if path.is_file()}
-
-
-def complaints(settings: Settings) -> list[str]:
-    return [
-        f"{finding.level}: {finding.message}"
-        for finding in examine(settings)
-        if finding.level != "ok" and finding.check != "refresh"
-    ]
-
-
-def refresh(data: DataDir, transformer: Transformer | None = None) -> Refreshed:
-    return build(data, live_files(data.ledger), transformer or shared_transformer())
-
-
-def published_rows(data: DataDir) -> dict[str, list[tuple[object, ...]]]:
-    version = published(data)
-    assert version is not None
-    with connect(version) as connection:
-        return {
-            table: connection.execute(f"select * from {table} order by all").fetchall()
-            for table in TABLES
-        }
 
 
 def test_the_same_rows_are_in_fewer_files_in_the_order_of_their_numbers(

@@ -1,0 +1,109 @@
+"""`hooklake log`: the durable log of deliveries, searched and exported.
+
+Search words narrow one another; what is found is printed by receipt, the newest of it where there
+is a limit.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+
+from ingest.delivery_log import (
+    VERDICTS,
+    Filter,
+    Logged,
+    Verdict,
+    body_of,
+    deliveries,
+    seqs_of,
+)
+from ingest.ledger import open_read_only
+from ingest.listen import FollowedLog
+from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
+from ingest.settings import Settings
+from ingest.since import instant_of
+from ingest.where import Condition, parse
+
+LIMIT: Final = 100
+
+
+def run(
+    settings: Settings,
+    *,
+    ids: Sequence[str] = (),
+    account: str | None = None,
+    event: str | None = None,
+    verdict: Verdict | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    where: Sequence[str] = (),
+    limit: int = LIMIT,
+    has_bodies: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Print what was delivered and fits every word; 0, or 1 where nothing does.
+
+    ids: of events or deliveries. limit: the newest so many; 0 is all. has_bodies: for JSON, the
+    body as `body`, or as `body_base64` where it is no UTF-8.
+    Raises: UsageError, LedgerError.
+    """
+    now = time.time_ns() // 1_000
+    wanted = Filter(
+        event=event,
+        account=account,
+        verdicts=frozenset(VERDICTS if verdict is None else (verdict,)),
+        since=None if since is None else instant_of(since, now),
+        until=None if until is None else instant_of(until, now),
+    )
+    conditions = tuple(map(parse, where))
+    count = 0
+    with open_read_only(settings.paths.ledger) as connection, bearing_a_lost_reader():
+        found = search(connection, wanted, conditions, ids)
+        kept: Iterable[Logged] = found if limit == 0 else deque(found, maxlen=limit)
+        for logged in kept:
+            count += 1
+            sys.stdout.write(_line(connection, logged, as_json, has_bodies) + "\n")
+        sys.stdout.flush()
+    if count and count == limit:
+        sys.stderr.write(f"the newest {limit:,} at most; --limit 0 shows all\n")
+    return 0 if count else 1
+
+
+def search(
+    connection: apsw.Connection,
+    wanted: Filter,
+    conditions: Sequence[Condition] = (),
+    ids: Sequence[str] = (),
+) -> Iterator[Logged]:
+    """What fits, by receipt; by number where ids are given."""
+    if not ids:
+        yield from FollowedLog(connection, wanted, conditions, begin=0).unread()
+        return
+    for seq in sorted({seq for each in ids for seq in seqs_of(connection, each)}):
+        for logged in deliveries(connection, wanted, after=seq - 1, until=seq):
+            body = body_of(connection, logged)
+            if all(condition.holds(body) for condition in conditions):
+                yield logged
+
+
+def _line(connection: apsw.Connection, logged: Logged, as_json: bool, has_bodies: bool) -> str:
+    if not as_json:
+        return text_line(logged)
+    return json_line(logged, **(_body(connection, logged) if has_bodies else {}))
+
+
+def _body(connection: apsw.Connection, logged: Logged) -> dict[str, Any]:
+    body = body_of(connection, logged)
+    if body is None:
+        return {"body": None}
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body": None, "body_base64": base64.b64encode(body).decode()}
