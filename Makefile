@@ -78,7 +78,7 @@ backfill: $(STAMP) ## load exported events: make backfill FROM=export.ndjson
 	@if [ -z "$(FROM)" ]; then \
 	  echo 'error: say what to load: make backfill FROM=export.ndjson (or several, quoted)' >&2; exit 2; \
 	fi
-	@$(BIN)/hooklake backfill $(FROM)
+	@$(BIN)/hooklake backfill $(FROM) $(ARGS)
 
 .PHONY: sql
 sql: $(STAMP) ## ask the warehouse: make sql QUERY='select * from mart_funnel_daily'

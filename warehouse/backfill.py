@@ -22,7 +22,8 @@ import polars as pl
 from rich.console import Console
 
 from ingest.catalogue import live_files
-from ingest.errors import LedgerError, StorageError
+from ingest.contract import TYPE_BY_NAME
+from ingest.errors import LedgerError, StorageError, UsageError
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import keep_files_private
 from ingest.settings import Settings
@@ -38,16 +39,37 @@ from warehouse.batches import (
     plan,
     staging_folder,
 )
+from warehouse.columns import ColumnsError, parse_mapping
 from warehouse.exports import Export, examine
 from warehouse.novelty import compare, workspace
+from warehouse.sources import TableOptions
+
+
+def table_options(mapping: Sequence[str], event: str | None) -> TableOptions:
+    """How tables are to be read, from the command line's `column=field` and type.
+
+    Raises: UsageError.
+    """
+    try:
+        columns = parse_mapping(mapping)
+    except ColumnsError as error:
+        raise UsageError(str(error)) from None
+    if event is not None and event not in TYPE_BY_NAME:
+        raise UsageError(f"--event {event}: the types are {', '.join(TYPE_BY_NAME)}")
+    return TableOptions(columns, event)
 
 
 def run(
-    settings: Settings, paths: Sequence[Path], *, dry_run: bool = False, as_json: bool = False
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    dry_run: bool = False,
+    as_json: bool = False,
+    options: TableOptions | None = None,
 ) -> int:
     """Load the files and print the report; 0 when every row is in the lake or the quarantine.
 
-    Raises: ExportError for a path that is no NDJSON, BackfillRunningError, StorageError.
+    Raises: ExportError for a path that cannot be read, BackfillRunningError, StorageError.
     """
     began = time.monotonic()
     keep_files_private()
@@ -55,7 +77,7 @@ def run(
     try:
         with progress(is_shown=not as_json) as (on_bytes, on_stage):
             on_stage("reading")
-            exports = examine(paths, on_bytes)
+            exports = examine(paths, on_bytes, options)
             on_stage("parsing")
             if dry_run:
                 report = _rehearse(settings, exports, on_bytes, on_stage)

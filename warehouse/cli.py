@@ -490,17 +490,41 @@ def contract(
 
 @app.command()
 def backfill(
-    paths: Annotated[list[Path], typer.Argument(help="NDJSON files of exported events.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files, folders or patterns: NDJSON, JSON arrays, CSV, Parquet."),
+    ] = None,
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and report; change nothing.")
     ] = False,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="COLUMN=FIELD", help="What a table's column is; repeatable."),
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option("--event", help="The type of every row of a table.")
+    ] = None,
+    is_list: Annotated[bool, typer.Option("--list", help="Show every load; load nothing.")] = False,
+    undo: Annotated[
+        str | None, typer.Option("--undo", metavar="ID", help="Take one load back.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load exported history into the lake; loading it again adds nothing."""
+    if sum((is_list, undo is not None, bool(paths))) != 1:
+        raise UsageError("name files to load, or give --list, or --undo ID")
+    settings = load_settings(data_dir)
+    if is_list or undo is not None:
+        from warehouse import undo as loads
+
+        if undo is not None:
+            _exit(loads.run_undo(settings, undo, as_json=as_json))
+        _exit(loads.run_list(settings, as_json=as_json))
     from warehouse import backfill as loader
 
-    _exit(loader.run(load_settings(data_dir), paths, dry_run=dry_run, as_json=as_json))
+    options = loader.table_options(mapping or [], event)
+    _exit(loader.run(settings, paths or [], dry_run=dry_run, as_json=as_json, options=options))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Reads exported history: NDJSON files, plain or gzipped, a line at a time in bounded memory.
+"""Reads exported history a row at a time, or in pieces of many, in bounded memory.
 
 A line is a body as it was received, or `{"body": …, "received_at": …, "headers": …}` around one; an
 object given as the body keeps its exact bytes. Blank lines are passed over but counted as lines.
@@ -7,51 +7,54 @@ Source: events.md, "Tolerance" and "One stored row".
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 from ingest.contract import TYPE_KEYS
-from ingest.errors import UsageError
 from ingest.parse import Problem
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.values import is_absent, read_instant
+from warehouse.sources import (
+    ExportError,
+    Source,
+    TableOptions,
+    find_files,
+    guarded,
+    opened,
+    recognise,
+)
 from warehouse.text_lines import Piece, pieces
+
+__all__ = ["Export", "ExportError", "Row", "examine", "rows", "unwrap"]
 
 WRAPPING_BYTES_MAX: Final = 64 * 1024
 """What headers and receipt may add to a body on its line."""
+ELEMENT_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of one element of a JSON array; of a longer one nothing tells where the next begins."""
 _ESCAPES_FACTOR: Final = 2
-_GZIP: Final = b"\x1f\x8b"
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_HEAD_BYTES: Final = 4096
-_SUFFIXES: Final = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz")
 _TIMESTAMP: Final = re.compile(r"[0-9]{10}")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _ID_HEADERS: Final = ("webhook-id", "svix-id")
 _TIMESTAMP_HEADERS: Final = ("webhook-timestamp", "svix-timestamp")
 
 
-class ExportError(UsageError):
-    """A path that cannot be read as NDJSON."""
-
-    code = "export"
-
-
 @dataclass(frozen=True)
 class Export:
-    """A file to load. sha256 and lines: of its text, which gzip does not change."""
+    """A file to load. sha256, lines and bytes: of its lines, however they are packed."""
 
-    path: Path
+    source: Source
     sha256: str
     lines: int
     bytes: int
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
 
 
 @dataclass(frozen=True)
@@ -67,35 +70,34 @@ class Row:
 
 
 def examine(
-    paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _count: None
+    paths: Sequence[Path],
+    on_bytes: Callable[[int], None] = lambda _count: None,
+    options: TableOptions | None = None,
 ) -> list[Export]:
-    """Every file of the paths, folders opened, each read once whole for its checksum.
+    """Every file of the paths, each read once whole for its checksum.
 
     Raises: ExportError naming the first path that cannot be loaded, and why.
     """
     exports = []
-    for path in _files(paths):
+    sources = [recognise(path, options or TableOptions()) for path in find_files(paths)]
+    for source in sources:
         digest, lines, size, last = sha256(), 0, 0, b"\n"
-        with _opened(path) as stream:
-            head = _read(path, stream.read, _HEAD_BYTES)
-            _check_head(path, head)
-            chunk = head
-            while chunk:
+        with opened(source, element_bytes_max=ELEMENT_BYTES_MAX) as read:
+            while chunk := guarded(source.path, read, 1 << 20):
                 digest.update(chunk)
                 lines += chunk.count(b"\n")
                 size += len(chunk)
                 last = chunk[-1:]
                 on_bytes(len(chunk))
-                chunk = _read(path, stream.read, 1 << 20)
-        exports.append(Export(path, digest.hexdigest(), lines + (last != b"\n"), size))
+        exports.append(Export(source, digest.hexdigest(), lines + (last != b"\n"), size))
     return exports
 
 
 def text_pieces(export: Export, body_bytes_max: int) -> Iterator[Piece]:
     """The export's text in pieces of whole lines, in order."""
-    with _opened(export.path) as stream:
+    with opened(export.source, element_bytes_max=ELEMENT_BYTES_MAX) as read:
         yield from pieces(
-            lambda size: _read(export.path, stream.read, size),
+            lambda size: guarded(export.path, read, size),
             line_bytes_max=_line_bytes_max(body_bytes_max),
             kept_bytes=body_bytes_max,
         )
@@ -160,70 +162,6 @@ def unwrap(number: int, text: bytes) -> Row:
         if timestamp and _TIMESTAMP.fullmatch(timestamp)
         else None,
     )
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                file for file in path.rglob("*") if file.is_file() and file.name.endswith(_SUFFIXES)
-            )
-            if not inside:
-                raise ExportError(
-                    f"cannot load {path}: the folder has no file that ends in"
-                    f" {', '.join(_SUFFIXES)}"
-                )
-            yield from (file.resolve() for file in inside)
-        elif path.exists():
-            yield path.resolve()
-        else:
-            raise ExportError(f"cannot load {path}: there is no such file or folder")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    try:
-        with path.open("rb") as stream:
-            is_gzip = stream.read(len(_GZIP)) == _GZIP
-    except OSError as error:
-        raise ExportError(f"cannot load {path}: {error.strerror}") from None
-    with gzip.open(path) if is_gzip else path.open("rb") as opened:
-        yield cast(BinaryIO, opened)
-
-
-def _read(path: Path, read: Callable[[int], bytes], limit: int) -> bytes:
-    try:
-        return read(limit)
-    except (OSError, EOFError, zlib.error) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise ExportError(f"cannot read on in {path}: {found}; is the file whole?") from None
-
-
-def _check_head(path: Path, head: bytes) -> None:
-    """Refuse what would only fill the quarantine with pieces of another format."""
-    found = None
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        found = "it is UTF-16, not UTF-8; convert it, for instance with iconv -f UTF-16 -t UTF-8"
-    elif head.startswith(b"PAR1"):
-        found = "it is a Parquet file; export it as NDJSON, one event a line"
-    elif head.startswith(b"\x28\xb5\x2f\xfd"):
-        found = "it is compressed with zstd; decompress it first (gzip is read as it is)"
-    elif b"\0" in head:
-        found = "it is binary, not UTF-8 text with one JSON object a line"
-    elif head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
-        first = head.removeprefix(_BYTE_ORDER_MARK).lstrip().split(b"\n", 1)
-        if len(first) > 1 and not _is_json(first[0]):
-            found = "it is one JSON array over many lines; write one object a line (jq -c '.[]')"
-    if found:
-        raise ExportError(f"cannot load {path}: {found}")
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _too_long(limit: int) -> Problem:

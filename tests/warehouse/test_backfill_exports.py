@@ -143,9 +143,10 @@ def test_a_folder_is_its_files_in_order(tmp_path: Path) -> None:
     [
         ("{}".encode("utf-16"), "UTF-16"),
         (b"PAR1" + b"\0" * 9, "Parquet"),
-        (b"\x28\xb5\x2f\xfd....", "zstd"),
+        (b"\x28\xb5\x2f\xfd....", "is the file whole"),
         (b"\0\1\2", "binary"),
-        (b"[\n" + BODY + b"\n]\n", "JSON array"),
+        (b"[\n" + BODY + b"\n", "is the file whole"),
+        (b"[" + BODY + b"] " + BODY, "something follows"),
         (gzip.compress(BODY)[:-4], "is the file whole"),
     ],
 )
