@@ -147,7 +147,14 @@ insert or ignore into meta values ('erasure_key', lower(hex(randomblob(32))));
 """tombstones: keyed hashes of every name that was erased; the key is there before the first one, as
 every backup must have it. subject: the names, only until done."""
 
-STEPS: Final = (_FILES_CAN_BE_REPLACED, _PEOPLE_CAN_BE_FORGOTTEN)
+_REMOVED_FILES_ARE_MANY: Final = """
+drop index files_replaced;
+create index files_to_remove on files (replaced_at)
+    where status = 'replaced' and deleted_at is null;
+"""
+"""Whoever looks for files to remove need not pass over all that ever were."""
+
+STEPS: Final = (_FILES_CAN_BE_REPLACED, _PEOPLE_CAN_BE_FORGOTTEN, _REMOVED_FILES_ARE_MANY)
 """The n-th of them leads from format n to format n + 1."""
 
 FORMAT_VERSION: Final = 1 + len(STEPS)

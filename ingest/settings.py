@@ -175,6 +175,18 @@ class Settings(BaseSettings):
     compact_grace_seconds: float = Field(
         3600, ge=0, description="how long a merged file's inputs stay for whoever still reads them"
     )
+    ledger_keep_days: int = Field(
+        30, ge=30, description="how long the ledger knows a delivery that is in the lake"
+    )
+    quarantine_keep_days: int = Field(
+        0, ge=0, description="how long a malformed delivery waits to be mended; 0: for good"
+    )
+    rejections_keep_days: int = Field(
+        30, ge=1, description="how long a refused request is remembered, of the newest 1,000"
+    )
+    warehouses_keep_hours: float = Field(
+        24, ge=0, description="how long older versions of the warehouse stay, of the newest three"
+    )
     workers: int = Field(1, ge=1, le=64, description="listening processes that share the port")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error"

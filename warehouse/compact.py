@@ -2,7 +2,8 @@
 
 choose (tiers.py) -> write one file of many in the staging folder, synced, proved equal (merge.py)
 -> under the landing lock: name it in the ledger, rename it into the lake, swap the catalogue in
-one transaction (ingest/rewrites.py) -> remove replaced files when their time has come (sweep.py)
+one transaction (ingest/rewrites.py) -> let go of what is too old (retention.py) -> remove replaced
+files when their time has come (sweep.py)
 
 Landing waits for a rename and two transactions, never for the writing. Killed anywhere, readers
 have the old files or the new one; the next run clears up. No event changes: a refresh afterwards
@@ -38,6 +39,7 @@ from ingest.rewrites import begin, swap, undo_unfinished
 from ingest.settings import Settings
 from warehouse.locks import held
 from warehouse.merge import UNFINISHED, MergeError, write_merged
+from warehouse.retention import prune
 from warehouse.sweep import sweep
 from warehouse.tiers import Candidate, Merge, choose
 
@@ -51,8 +53,9 @@ class CompactionRunningError(RefusedError):
 
 @dataclass
 class Report:
-    """merged: input files; written: files made of them; removed: files gone from the disk;
-    skipped: why some were left as they are."""
+    """merged: input files; written: files made of them; removed: files gone from the disk; pruned:
+    what was older than the settings say (retention.py); skipped: why files were left as they are.
+    """
 
     merged: int = 0
     written: int = 0
@@ -60,6 +63,7 @@ class Report:
     bytes_before: int = 0
     bytes_after: int = 0
     removed: int = 0
+    pruned: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: list[str] = field(default_factory=list)
 
@@ -80,13 +84,16 @@ def run(settings: Settings, *, full: bool = False, as_json: bool = False) -> int
         f"{report.bytes_before / 1e6:,.1f} MB -> {report.bytes_after / 1e6:,.1f} MB, "
         f"{report.removed} old files removed, {report.seconds:.1f} s"
     )
+    gone = ", ".join(f"{number} {name}" for name, number in report.pruned.items() if number)
+    if gone:
+        console.print(f"past their time: {gone}")
     for text in report.skipped:
         console.print(f"warning: {text}")
     return int(bool(report.skipped))
 
 
 def compact(settings: Settings, *, everything: bool = False) -> Report:
-    """Merge what is due (or `everything` that may still grow), then sweep.
+    """Merge what is due (or `everything` that may still grow), then prune and sweep.
 
     Raises: CompactionRunningError, DiskFullError, StorageError.
     """
@@ -103,6 +110,7 @@ def compact(settings: Settings, *, everything: bool = False) -> Report:
         try:
             clear_up(connection, paths)
             _merge_all(connection, settings, report, everything=everything)
+            report.pruned = prune(connection, settings)
             report.removed = sweep(connection, paths, grace_seconds=settings.compact_grace_seconds)
         except apsw.Error as error:
             raise LedgerError(f"compacting {paths.lake}: {describe(error)}") from error

@@ -108,7 +108,12 @@ def run(settings: Settings, *, as_json: bool) -> int:
         if finding.next_step:
             console.print(Text(f"      {finding.next_step}", style="dim"))
     console.print(
-        Text("size  " + ", ".join(f"{name} {_megabytes(size)}" for name, size in sizes.items()))
+        Text(
+            "size  "
+            + ", ".join(
+                f"{name.replace('_', ' ')} {_megabytes(size)}" for name, size in sizes.items()
+            )
+        )
     )
     return int(has_failed)
 
@@ -384,16 +389,38 @@ def _snapshot(connection: apsw.Connection) -> Iterator[None]:
 
 
 def _sizes(paths: DataDir) -> dict[str, int]:
-    """Bytes of the data directory's parts."""
-    parts: dict[str, Iterator[Path]] = {
-        "ledger": paths.root.glob("ledger.sqlite*"),
-        "lake": paths.lake.rglob("*.parquet"),
-        "warehouse": paths.root.glob("*.duckdb*"),
-    }
-    sizes = {}
-    for name, found in parts.items():
-        sizes[name] = sum(path.stat().st_size for path in found if not path.is_symlink())
+    """Bytes of the data directory's parts, of which `other` is what has no name here; files that
+    were merged and wait for their removal are apart from the lake."""
+    replaced = _waiting_for_removal(paths)
+    sizes = dict.fromkeys(
+        ("ledger", "lake", "lake_replaced", "warehouse", "staging", "other", "total"), 0
+    )
+    for path in _files_below(paths.root):
+        try:
+            size = 0 if path.is_symlink() else path.stat().st_size
+        except FileNotFoundError:  # gone since it was listed
+            continue
+        sizes[_part_of(path.relative_to(paths.root), replaced)] += size
+        sizes["total"] += size
     return sizes
+
+
+def _part_of(path: Path, replaced: set[str]) -> str:
+    if path.parts[0] == "lake":
+        return "lake_replaced" if Path(*path.parts[2:]).as_posix() in replaced else "lake"
+    if path.parts[0] == "staging":
+        return "staging"
+    if path.name.startswith("ledger.sqlite"):
+        return "ledger"
+    return "warehouse" if ".duckdb" in path.name else "other"
+
+
+def _waiting_for_removal(paths: DataDir) -> set[str]:
+    try:
+        with open_read_only(paths.ledger) as connection:
+            return {path for path, is_removed in _former(connection).items() if not is_removed}
+    except LedgerError:
+        return set()
 
 
 def _megabytes(size: int) -> str:

@@ -51,11 +51,11 @@ def on_disk(settings: Settings) -> set[str]:
 
 
 def complaints(settings: Settings) -> list[str]:
-    """What doctor warns of or calls a failure, the refresh's state aside."""
+    """What doctor warns of or calls a failure; no command has run, which would set modes."""
     return [
         f"{finding.level}: {finding.message}"
         for finding in examine(settings)
-        if finding.level != "ok" and finding.check != "refresh"
+        if finding.level != "ok" and finding.check not in ("refresh", "permissions")
     ]
 
 

@@ -1,0 +1,146 @@
+"""Lets go of what is older than its settings say; the lake itself is kept for good.
+
+What the ledger holds of a delivery that is in the lake serves its duplicates, `listen` and `replay`
+for some time and goes then: the published `events` are unique all the same, for a refresh compares
+ids with the whole lake. Row accounting stays whole: an event that leaves the ledger is counted in
+the lake, a malformed delivery that goes for good is counted as erased.
+
+Small transactions, so that no delivery waits; what a run leaves, the next one takes. Time is that
+of the newest landing where the clock is ahead of it: a clock that jumps forgets nothing.
+
+Source: events.md "event_id" (30 days at least); quality.md "Durability rules" 7 and 9.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+import apsw
+
+from ingest.ledger import count, single_integer, transaction
+from ingest.paths import DataDir, fsync_directory
+from ingest.settings import Settings
+from warehouse.publish import versions
+
+ROWS_OF_A_TRANSACTION: Final = 1_000
+ROWS_OF_A_RUN: Final = 200_000
+DAY: Final = 86_400_000_000
+"""In microseconds."""
+
+
+def prune(connection: apsw.Connection, settings: Settings) -> dict[str, int]:
+    """Delete what has had its time; how much of each. The caller holds the rewrite lock."""
+    now = _now(connection)
+    landed = _landed_before(connection, now - settings.ledger_keep_days * DAY)
+    pruned = {
+        "events": _delete(connection, "inbox", "seq <= ?", landed),
+        "duplicates": _delete(connection, "duplicates", "seq <= ?", landed),
+        "replayed": _delete(connection, "quarantine", "status <> 'open' and seq <= ?", landed),
+        "landings": _join_landings(connection, landed),
+        "rejections": _delete(
+            connection,
+            "rejections",
+            "received_at < ?",
+            now - settings.rejections_keep_days * DAY,
+            key="rejection_id",
+        ),
+        "quarantined": 0,
+    }
+    if settings.quarantine_keep_days:
+        before = now - settings.quarantine_keep_days * DAY
+        pruned["quarantined"] = _let_go_of_quarantined(connection, before)
+    pruned["versions"] = drop_versions(settings.paths, settings.warehouses_keep_hours)
+    return pruned
+
+
+def drop_versions(paths: DataDir, keep_hours: float) -> int:
+    """Delete published versions that are older and not the newest; how many.
+
+    Who has one open keeps it until closing it.
+    """
+    current = paths.warehouse.resolve()
+    before = time.time() - keep_hours * 3600
+    dropped = 0
+    for _, path in versions(paths):
+        if path.resolve() != current and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
+            dropped += 1
+    if dropped:
+        fsync_directory(paths.root)
+    return dropped
+
+
+def _now(connection: apsw.Connection) -> int:
+    newest = single_integer(
+        connection, "select coalesce(max(landed_at), 0) from landings where status = 'landed'"
+    )
+    return min(time.time_ns() // 1_000, newest)
+
+
+def _landed_before(connection: apsw.Connection, before: int) -> int:
+    """The last number that had been landed by then; 0 for none."""
+    return single_integer(
+        connection,
+        "select coalesce(max(last_seq), 0) from landings where status = 'landed'"
+        " and landed_at <= ?",
+        (before,),
+    )
+
+
+def _delete(
+    connection: apsw.Connection, table: str, condition: str, bound: int, *, key: str = "seq"
+) -> int:
+    chosen = f"select {key} from {table} where {condition} order by {key} limit ?"
+    deleted = 0
+    while deleted < ROWS_OF_A_RUN:
+        with transaction(connection):
+            connection.execute(
+                f"delete from {table} where {key} in ({chosen})", (bound, ROWS_OF_A_TRANSACTION)
+            )
+            some = connection.changes()
+        deleted += some
+        if some < ROWS_OF_A_TRANSACTION:
+            break
+        os.sched_yield()
+    return deleted
+
+
+def _join_landings(connection: apsw.Connection, until: int) -> int:
+    """Old ranges become one, for what was landed is remembered for good; how many rows fewer."""
+    condition = "status = 'landed' and last_seq <= ?"
+    with transaction(connection):
+        row = connection.execute(
+            "select count(*), min(first_seq), max(last_seq), min(planned_at), max(landed_at),"
+            f" sum(rows) from landings where {condition}",
+            (until,),
+        ).fetchone()
+        assert row is not None
+        if int(row[0]) < 2:
+            return 0
+        connection.execute(f"delete from landings where {condition}", (until,))
+        connection.execute("insert into landings values (?, ?, 'landed', ?, ?, ?)", row[1:])
+    return int(row[0]) - 1
+
+
+def _let_go_of_quarantined(connection: apsw.Connection, before: int) -> int:
+    """Open ones. A backfilled line may say it was received years ago: its batch's start counts."""
+    old = (
+        "select quarantine.seq from quarantine left join batches using (batch_id)"
+        " where quarantine.status = 'open'"
+        " and coalesce(batches.started_at, quarantine.received_at) < ?"
+        " order by quarantine.seq limit ?"
+    )
+    gone = 0
+    while gone < ROWS_OF_A_RUN:
+        with transaction(connection):
+            connection.execute(
+                f"delete from quarantine where seq in ({old})", (before, ROWS_OF_A_TRANSACTION)
+            )
+            some = connection.changes()
+            count(connection, {"quarantined": -some, "erased": some})
+        gone += some
+        if some < ROWS_OF_A_TRANSACTION:
+            break
+    return gone
