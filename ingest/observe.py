@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 import time
+import traceback
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -181,5 +183,12 @@ class _AsJson(logging.Handler):
         log(record.name).error(
             "library_error",
             kind=type(error).__name__ if error else record.levelname.lower(),
-            where=f"{record.module}:{record.lineno}",
+            where=_where(error) or f"{record.module}:{record.lineno}",
         )
+
+
+def _where(error: BaseException | None) -> str | None:
+    """The innermost line of ours that the error passed through, as file:line."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    ours = [frame for frame in frames if Path(frame.filename).parent == Path(__file__).parent]
+    return f"{Path(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else None
