@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from warehouse.adhoc import Answer, QueryError, plain
+from warehouse.adhoc import Answer, QueryError
+from warehouse.sql_output import plain
 
 CHART_ROWS_MAX: Final = 400
 CATEGORIES_MAX: Final = 40

@@ -56,6 +56,7 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    PARQUET = "parquet"
 
 
 class Status(StrEnum):
@@ -530,12 +531,16 @@ def backfill(
 @app.command()
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="One SELECT; without it, standard input or a prompt.")
+        str | None, typer.Argument(help="One SELECT; without it, standard input or the shell.")
     ] = None,
     data_dir: DataDir = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="How the result is printed.")
-    ] = Format.TABLE,
+        Format | None,
+        typer.Option("--format", help="How the result is printed (default table, or by FILE)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the result to a new file (0600).")
+    ] = None,
     max_rows: Annotated[
         int, typer.Option(min=0, help="Rows at most; more exit 3. 0 lifts the cap.")
     ] = 10_000,
@@ -543,16 +548,17 @@ def sql(
         float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="Stop a longer query.")
     ] = 60.0,
 ) -> None:
-    """Ask the published warehouse, read-only."""
-    from warehouse import adhoc
+    """Ask the published warehouse, read-only; without a query, in a shell."""
+    from warehouse import sql_command
 
     _exit(
-        adhoc.run(
+        sql_command.run(
             load_settings(data_dir),
             query,
-            output_format=output_format.value,
+            output_format=None if output_format is None else output_format.value,
             max_rows=max_rows,
             timeout_seconds=timeout_seconds,
+            output=output,
         )
     )
 

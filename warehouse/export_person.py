@@ -25,12 +25,12 @@ from ingest.ledger import INBOX_COLUMNS, open_read_only
 from ingest.paths import DataDir
 from ingest.settings import Settings
 from ingest.since import rfc3339
-from warehouse.adhoc import plain
 from warehouse.erase_lake import Found, search, without
 from warehouse.forget import read_address
 from warehouse.output_file import output_file
 from warehouse.person import IS_THEIRS, Person, alone, known_as, lake_reader, name_in, named
 from warehouse.reader import connect, published
+from warehouse.sql_output import plain
 
 _INSTANTS = frozenset(("occurred_at", "received_at", "replayed_at", "signed_at"))
 

@@ -22,12 +22,14 @@ from ingest.errors import DiskFullError, HooklakeError, LedgerError, StorageErro
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
+from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
 from warehouse.erase_lake import Found, search
 from warehouse.erase_ledger import Removed, census
 from warehouse.erasure import report_of, request
 from warehouse.person import Person, alone, known_as, lake_reader, named
 from warehouse.publish import versions
+from warehouse.refresh import Refresher
 
 
 @dataclass(frozen=True)
@@ -141,19 +143,19 @@ def _counted(ledger: apsw.Connection, person: Person, found: list[Found]) -> Rem
     )
 
 
-def erase(settings: Settings, person: Person, *, is_linked: bool) -> dict[str, Any]:
+def erase(
+    settings: Settings, person: Person, *, is_linked: bool, refresher: Refresher | None = None
+) -> dict[str, Any]:
     """Forget the person now, and see it completed; what is told of it.
 
+    refresher: one that has read the models already, if there is one.
     `unpublished`: why there is no warehouse now, where the build without them failed. Raises:
     HooklakeError where the erasure is not complete; the next refresh takes it up.
     """
-    from warehouse.build import Wanted
-    from warehouse.refresh import Refresher
-
     connection = open_ledger(settings.paths.ensure().ledger)
     try:
         erasure_id = request(connection, person, is_linked=is_linked)
-        refresher = Refresher(settings, lambda _report: None)
+        refresher = refresher or Refresher(settings, lambda _report: None)
         try:
             refresher.refresh(Wanted(full=True), land=False, is_patient=True)
         except HooklakeError as failure:

@@ -14,6 +14,7 @@ from . import (
     redelivery,
     slow_disk,
     syscalls,
+    syscalls_erase,
 )
 from .outcome import Outcome, Scale
 
@@ -27,6 +28,7 @@ FAULTS: dict[str, Callable[[Scale], Outcome]] = {
     "syscalls-refresh": syscalls.run_refresh,
     "syscalls-backfill": syscalls.run_backfill,
     "syscalls-compact": syscalls.run_compact,
+    "syscalls-erase": syscalls_erase.run,
     "disk_full-tmpfs": disk_full.run_tmpfs,
     "disk_full-ext4": disk_full.run_ext4,
     "disk_full-watermark": disk_full.run_watermark,

@@ -277,12 +277,26 @@ def _compact(data_dir: Path, given: dict[str, Any]) -> int:
     return run(load_settings(data_dir, **given), full=full, as_json=True)
 
 
+def _forget(data_dir: Path, given: dict[str, Any]) -> int:
+    from ingest.settings import load_settings
+    from warehouse.forget import erase
+    from warehouse.person import named
+    from warehouse.refresh import Refresher
+
+    refresher = Refresher(load_settings(data_dir), lambda report: None)
+    refresher.transformer = _parsed[0]
+    person = named(given["email"], None)
+    report = erase(refresher.settings, person, is_linked=True, refresher=refresher)
+    return 1 if report["left"] or "unpublished" in report else 0
+
+
 COMMANDS: dict[str, Callable[[Path, dict[str, Any]], int]] = {
     "serve": _serve,
     "land": _land,
     "refresh": _refresh,
     "backfill": _backfill,
     "compact": _compact,
+    "forget": _forget,
 }
 
 
@@ -295,6 +309,7 @@ def _import_everything() -> None:
     import ingest.serve
     import warehouse.backfill
     import warehouse.compact
+    import warehouse.forget
     import warehouse.refresh
 
     assert dbt and duckdb and polars and ingest and warehouse

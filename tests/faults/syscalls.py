@@ -52,23 +52,23 @@ STOP_SECONDS_MAX = 20.0
 
 
 def run_receive(scale: Scale) -> Outcome:
-    return _run(Receiving, scale)
+    return run_scene(Receiving, scale)
 
 
 def run_land(scale: Scale) -> Outcome:
-    return _run(Landing, scale)
+    return run_scene(Landing, scale)
 
 
 def run_refresh(scale: Scale) -> Outcome:
-    return _run(Refreshing, scale)
+    return run_scene(Refreshing, scale)
 
 
 def run_backfill(scale: Scale) -> Outcome:
-    return _run(Backfilling, scale)
+    return run_scene(Backfilling, scale)
 
 
 def run_compact(scale: Scale) -> Outcome:
-    return _run(Compacting, scale)
+    return run_scene(Compacting, scale)
 
 
 class Scene(ABC):
@@ -356,7 +356,7 @@ class Compacting(Scene):
             ).fetchall()
 
 
-def _run(kind: type[Scene], scale: Scale) -> Outcome:
+def run_scene(kind: type[Scene], scale: Scale) -> Outcome:
     require_tools("strace")
     outcome = Outcome(kind.name, f"{NO_LOSS}, no 2xx without durability, one clean run mends")
     with ExitStack() as stack:

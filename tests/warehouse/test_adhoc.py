@@ -6,9 +6,6 @@ import csv
 import io
 import json
 import os
-import pty
-import select
-import signal
 import subprocess
 import sys
 import time
@@ -23,7 +20,7 @@ from conftest import event
 
 from ingest.errors import UsageError
 from ingest.settings import load_settings
-from warehouse import adhoc
+from warehouse import adhoc, sql_command
 from warehouse.adhoc import (
     NothingPublishedError,
     QueryError,
@@ -332,55 +329,6 @@ def test_a_statement_may_come_from_standard_input(asked: Workbench) -> None:
     assert done.stdout == "n\n7\n"
 
 
-def test_the_prompt_answers_complains_and_remembers(asked: Workbench) -> None:
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        command(asked),
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=os.environ | {"TERM": "dumb", "INPUTRC": "/dev/null"},
-        start_new_session=True,
-    ) as prompt:
-        os.close(follower)
-        try:
-            screen = Screen(leader)
-            screen.until("hooklake> ")
-            os.write(leader, b"select 41 +\n1 as answer;\n")
-            assert "42" in screen.until("1 row")
-            os.write(leader, b"drop view events;\n")
-            screen.until("only SELECT is run here")
-            screen.until("hooklake> ")
-            os.write(leader, b"\x04")
-            assert prompt.wait(10) == 0
-        finally:
-            if prompt.poll() is None:
-                prompt.send_signal(signal.SIGKILL)
-            os.close(leader)
-    history = asked.data.root / "sql_history"
-    assert "select 41 +" in history.read_text()
-    assert history.stat().st_mode & 0o777 == 0o600
-
-
-class Screen:
-    """What a program has written to its terminal and nobody has looked for yet."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._unread = ""
-
-    def until(self, wanted: str) -> str:
-        """Everything up to and with `wanted`; what follows it stays for the next look."""
-        deadline = time.monotonic() + 60
-        while wanted not in self._unread:
-            wait = max(deadline - time.monotonic(), 0)
-            ready, _, _ = select.select([self._descriptor], [], [], wait)
-            assert ready, f"waited for {wanted!r}, saw {self._unread!r}"
-            self._unread += os.read(self._descriptor, 4096).decode(errors="replace")
-        before, _, self._unread = self._unread.partition(wanted)
-        return before + wanted
-
-
 def test_a_query_ends_with_the_process_that_asked_it(asked: Workbench) -> None:
     code = (
         "import sys; from pathlib import Path; from ingest.paths import DataDir;"
@@ -425,9 +373,9 @@ def is_running(pid: int) -> bool:
 
 def test_run_returns_the_exit_code(asked: Workbench, capsys: pytest.CaptureFixture[str]) -> None:
     settings = load_settings(asked.data.root)
-    assert adhoc.run(settings, "select 1 as n", output_format="csv") == 0
+    assert sql_command.run(settings, "select 1 as n", output_format="csv") == 0
     assert capsys.readouterr().out == "n\n1\n"
-    assert adhoc.run(settings, "from range(2)", output_format="csv", max_rows=1) == 3
+    assert sql_command.run(settings, "from range(2)", output_format="csv", max_rows=1) == 3
 
 
 def test_hidden_values_survive_the_way_back() -> None:

@@ -1,0 +1,28 @@
+"""A shell in which README's commands are the program's, over a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(command: str, folder: Path) -> str:
+    """What the command prints; it must succeed."""
+    here = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+        "HOOKLAKE_DATA_DIR": str(folder / "data"),
+        "HOOKLAKE_FREE_BYTES_MIN": "0",
+    }
+    return subprocess.run(
+        ["/bin/sh", "-ec", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
