@@ -468,18 +468,20 @@ def plan_change_list(
             mrr_movement,
             end_date,
             subscription_id,
-            (select count(*) from fct_plan_changes where
-            list_contains($change_types, change_type)
-            and changed_at >= $starts_at
-            and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
+            (
+                select coalesce(sum(changes), 0)::bigint
+                from mart_plan_changes_daily
+                where
+                    change_type in (select unnest($change_types::varchar[]))
+                    and day between $first_day and $last_day
+                    {_IN_SOURCES if filters.sources else ""}
             ) as total
         from fct_plan_changes
         where
-            list_contains($change_types, change_type)
+            change_type in (select unnest($change_types::varchar[]))
             and changed_at >= $starts_at
             and changed_at < $ends_before
-            {_OF_SOURCES if filters.sources else ""}
+            {_IN_SOURCES if filters.sources else ""}
         order by changed_at desc, change_id
         limit $rows
         """,
@@ -913,21 +915,12 @@ def waiting_deletions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return _frame(
         connection,
         """
-        with silent as (
-            select workspace_id
-            from events
-            where event_type = 'workspace_deleted' and account_id is null
-        )
-
         select count(*) as deletions
-        from silent
-        where workspace_id not in (
-            select workspace_id
-            from events
-            where
-                account_id is not null
-                and workspace_id in (select workspace_id from silent)
-        )
+        from events
+        where
+            event_type = 'workspace_deleted'
+            and account_id is null
+            and workspace_id in (select workspace_id from hooklake_inner.waiting)
         """,
     )
 

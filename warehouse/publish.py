@@ -141,7 +141,10 @@ def finish(engine: Engine, build: Build, files: Sequence[LakeFile], nodes: Itera
 
 
 def _write_events_view(engine: Engine, files: Sequence[LakeFile]) -> None:
-    """`events`: the catalogue's files, never a glob, so that compaction is never seen half done."""
+    """`events`: the catalogue's files, never a glob, so that compaction is never seen half done.
+
+    Beside it, what a reader would have to scan them all for: the workspaces nobody owns yet.
+    """
     inner = f"serve.{INNER_SCHEMA}.settled"
     engine.execute(
         f"create or replace table {inner} as"
@@ -149,6 +152,10 @@ def _write_events_view(engine: Engine, files: Sequence[LakeFile]) -> None:
         " from state.duplicates union all"
         " select node, seq, events.event_id, false from state.renamed"
         " join state.events using (node, seq)"
+    )
+    engine.execute(
+        f"create or replace table serve.{INNER_SCHEMA}.waiting as"
+        " select distinct workspace_id from state.waiting"
     )
     if not files:
         typed = ", ".join(f"cast(null as {LAKE_TYPES[c]}) as {c}" for c in LAKE_COLUMNS)

@@ -1,6 +1,7 @@
 {#- A model whose rows belong to one account each, a pure function of that account's events.
 
-Scope `full`: the whole table, in place. Scope `touched`: the accounts in scope are computed into
+Scope `full`: the whole table, in place, sorted by account, so that looking one up reads one row
+group of each table and not all of them (a quarter of the time at 0.3 million rows). Scope `touched`: the accounts in scope are computed into
 `delta`, their old rows deleted and the new ones inserted. Deleting by touched account and not by
 what was computed is what removes the rows of an account whose result has become empty.
 A model configured into database `delta` itself (staging) is never kept.
@@ -10,10 +11,19 @@ one database only. -#}
 
 {% materialization account_table, adapter='duckdb' %}
     {% set kept = this.incorporate(type='table') %}
-    {% if not is_touched() or this.database == 'delta' %}
+    {% if this.database == 'delta' %}
         {% call statement('main') %}
             create or replace table {{ kept }} as (
                 {{ compiled_code }}
+            )
+        {% endcall %}
+    {% elif not is_touched() %}
+        {% call statement('main') %}
+            create or replace table {{ kept }} as (
+                select * from (
+                    {{ compiled_code }}
+                ) as computed
+                order by account_id
             )
         {% endcall %}
     {% else %}

@@ -208,6 +208,7 @@ def test_unknown_types_and_waiting_deletions_are_told(tmp_path: Path) -> None:
                        "'bot_paused' as sender_event, now() as received_at")  # fmt: skip
         writer.execute("insert into events by name select 'y' as event_id, "
                        "'workspace_deleted' as event_type, 'nobodys' as workspace_id")  # fmt: skip
+        writer.execute("insert into hooklake_inner.waiting values ('nobodys')")
     test = run_page(tmp_path, addresses.HEALTH)
     assert not test.exception and not test.error
     assert test.dataframe[0].value["sender_event"].to_list() == ["bot_paused"]

@@ -55,6 +55,8 @@ SOURCES = {
 
 SCHEMA = """
 create schema hooklake;
+create schema hooklake_inner;
+create table hooklake_inner.waiting (workspace_id varchar);
 create table hooklake.build (
     version bigint, built_at timestamptz, as_of timestamptz, newest_received_at timestamptz,
     events bigint, is_full boolean, seconds double
@@ -95,6 +97,10 @@ create table dim_accounts (
 """
 
 MARTS = """
+alter table fct_plan_changes add column source varchar;
+update fct_plan_changes set source = coalesce(
+    (select source from dim_accounts where account_id = fct_plan_changes.account_id), 'unknown'
+);
 create table mart_funnel_daily as
 select
     registered_at::date as cohort_date,
@@ -153,11 +159,10 @@ from moved
 group by all;
 create view mart_plan_changes_daily as
 select
-    changed_at::date as day, coalesce(accounts.source, 'unknown') as source, change_type,
-    from_plan_id, to_plan_id, cause, changes.currency, mrr_movement, count(*) as changes,
+    changed_at::date as day, source, change_type, from_plan_id, to_plan_id, cause, currency,
+    mrr_movement, count(*) as changes,
     sum(account_mrr_after - account_mrr_before)::decimal(18, 2) as account_mrr_delta
-from fct_plan_changes as changes
-left join dim_accounts as accounts using (account_id)
+from fct_plan_changes
 group by all;
 """
 
