@@ -28,7 +28,8 @@ EDGE_CASES: Final = "Edge cases"
 NOTICES: Final = 3
 
 _PROVED: Final = "verified_by not like 'none:%' and origin <> 'backfill'"
-_EVENT: Final = f"select count(*), max(received_at) from inbox where event_type = ? and {_PROVED}"
+_EVENTS: Final = f"""
+select event_type, count(*), max(received_at) from inbox where {_PROVED} group by 1"""
 _DUPLICATES: Final = f"select count(*), max(received_at) from duplicates where {_PROVED}"
 _SEVERAL_WORKSPACES: Final = f"""
 select count(*), max(last_at) from (
@@ -40,7 +41,7 @@ select count(*), max(received_at) from inbox
 where event_type = 'plan_changed' and plan_id = 'free' and start_date is null and end_date is null
     and coalesce(auto_renew, 0) = 0 and {_PROVED}"""
 # The plan and the end of the period it was in, of the same subscription right before.
-_BEFORE: Final = f"""
+_TURNS: Final = f"""
 with told as (
     select event_type, plan_id, received_at, date(occurred_at / 1000000, 'unixepoch') as day,
         max(plan_id) over before as plan_before, max(end_date) over before as end_before
@@ -48,16 +49,17 @@ with told as (
     where event_type in ('plan_changed', 'plan_renewed') and account_id is not null and {_PROVED}
     window before as (
         partition by account_id, workspace_id order by occurred_at, seq
-        rows between 1 preceding and 1 preceding))
-select count(*), max(received_at) from told where """
-_CANCELLATION: Final = _BEFORE + (
-    "event_type = 'plan_changed' and plan_id = 'free' and end_before > day"
-    " and coalesce(plan_before, '') not in ('free', 'trial')"
-)
-_RENEWAL: Final = _BEFORE + (
-    "event_type = 'plan_renewed' and plan_before not in ('free', 'trial')"
-    " and coalesce(plan_id, plan_before) = plan_before"
-)
+        rows between 1 preceding and 1 preceding)),
+turns as (
+    select received_at,
+        case
+            when event_type = 'plan_changed' and plan_id = 'free' and end_before > day
+                and coalesce(plan_before, '') not in ('free', 'trial') then 'cancellation'
+            when event_type = 'plan_renewed' and plan_before not in ('free', 'trial')
+                and coalesce(plan_id, plan_before) = plan_before then 'renewal'
+        end as turn
+    from told)
+select turn, count(*), max(received_at) from turns where turn is not null group by 1"""
 _NOTICES: Final = f"""
 select count(*), max(last_at) from (
     select max(received_at) as last_at from inbox
@@ -65,7 +67,8 @@ select count(*), max(last_at) from (
     group by account_id, workspace_id, coalesce(due_date, payment_id)
     having count(distinct date(occurred_at / 1000000, 'unixepoch')) >= {NOTICES})"""
 
-Found = tuple[int, int | None]
+Found = dict[str, tuple[int, int | None]]
+"""By an item's key: how often, and when last; a key may be left out."""
 Look = Callable[[apsw.Connection], Found]
 
 
@@ -92,7 +95,6 @@ class _Check:
     title: str
     meaning: str
     command: str
-    look: Look
     group: str = EDGE_CASES
 
 
@@ -111,8 +113,11 @@ def run(settings: Settings, *, as_json: bool = False) -> int:
 
 def checklist(connection: apsw.Connection) -> Iterator[Item]:
     """Every row, in the order in which one tests them."""
+    found: Found = {}
+    for look in _LOOKS:
+        found |= look(connection)
     for check in CHECKS:
-        count, last_at = check.look(connection)
+        count, last_at = found.get(check.key, (0, None))
         yield Item(
             check.key, check.group, check.title, check.meaning, check.command, count, last_at
         )
@@ -130,36 +135,56 @@ def _of_event(event_type: str) -> _Check:
         words[0].upper() + words[1:],
         f"at least one proved {event_type}",
         f"hooklake trigger {event_type}",
-        lambda connection: _one(connection, _EVENT, event_type),
         EVENTS,
     )
 
 
-def _sql(statement: str) -> Look:
-    return lambda connection: _one(connection, statement)
-
-
-def _one(connection: apsw.Connection, statement: str, *values: str) -> Found:
-    rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
-    count, last_at = rows[0]
-    return count, last_at
-
-
-def _refused(is_meant: Callable[[set[str]], bool]) -> Look:
-    """Refused requests whose reasons, one for each accepted scheme, are those meant."""
+def _keyed(statement: str) -> Look:
+    """The statement's rows are keys of items, with their number and last receipt."""
 
     def look(connection: apsw.Connection) -> Found:
-        rows: list[tuple[Any, ...]] = connection.execute(
-            "select reason, received_at from rejections"
-        ).fetchall()
-        instants = [at for reason, at in rows if is_meant(set(reason.split("+")))]
-        return len(instants), max(instants, default=None)
+        rows: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
+        return {key: (count, last_at) for key, count, last_at in rows}
 
     return look
 
 
+def _one(key: str, statement: str) -> Look:
+    """The statement's only row is the number and last receipt of one item."""
+
+    def look(connection: apsw.Connection) -> Found:
+        rows: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
+        return {key: (rows[0][0], rows[0][1])}
+
+    return look
+
+
+def _refusals(connection: apsw.Connection) -> Found:
+    """Refused requests by what was wrong: each has one reason for each accepted scheme."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "select reason, received_at from rejections"
+    ).fetchall()
+    instants: dict[str, list[int]] = {"signature_missing": [], "signature_wrong": []}
+    for reason, received_at in rows:
+        reasons = set(reason.split("+"))
+        if reasons <= _MISSING:
+            instants["signature_missing"].append(received_at)
+        if reasons & _WRONG:
+            instants["signature_wrong"].append(received_at)
+    return {key: (len(found), max(found, default=None)) for key, found in instants.items()}
+
+
 _MISSING: Final = {"missing_header", "missing_token"}
 _WRONG: Final = {"wrong_signature", "unknown_token"}
+_LOOKS: Final[tuple[Look, ...]] = (
+    _keyed(_EVENTS),
+    _keyed(_TURNS),
+    _one("several_workspaces", _SEVERAL_WORKSPACES),
+    _one("downgrade_to_free", _TO_FREE),
+    _one("three_notices", _NOTICES),
+    _one("duplicate", _DUPLICATES),
+    _refusals,
+)
 
 CHECKS: Final = (
     *map(_of_event, EVENT_TYPES),
@@ -168,7 +193,6 @@ CHECKS: Final = (
         "Several workspaces",
         "one owner has created two workspaces or more",
         "hooklake simulate several_workspaces",
-        _sql(_SEVERAL_WORKSPACES),
     ),
     _Check(
         "downgrade_to_free",
@@ -176,49 +200,42 @@ CHECKS: Final = (
         "a plan_changed to free with auto-renew off and no billing cycle",
         "hooklake trigger plan_changed --set plan_id=free --set auto_renew=false"
         " --remove start_date --remove end_date",
-        _sql(_TO_FREE),
     ),
     _Check(
         "cancellation",
         "Cancellation",
         "a paid plan went to free before the period it was paid for had ended",
         "hooklake simulate cancel",
-        _sql(_CANCELLATION),
     ),
     _Check(
         "renewal",
         "Renewal",
         "a paid plan was renewed that an earlier event had begun",
         "hooklake simulate renewals",
-        _sql(_RENEWAL),
     ),
     _Check(
         "three_notices",
         "Three overdue notices",
         "one overdue payment was told of on three different days",
         "hooklake simulate three_overdue_notices",
-        _sql(_NOTICES),
     ),
     _Check(
         "duplicate",
         "Retry of the same event",
         "a delivery came again and was answered duplicate",
         "hooklake trigger plan_changed --count 2 --set event_id=retry-$(date +%s)",
-        _sql(_DUPLICATES),
     ),
     _Check(
         "signature_missing",
         "Signature missing",
         "a request without any proof was rejected",
         "hooklake trigger plan_changed --scheme none",
-        _refused(lambda reasons: reasons <= _MISSING),
     ),
     _Check(
         "signature_wrong",
         "Signature wrong",
         "a request proved with a secret or token that is not ours was rejected",
         "hooklake trigger plan_changed --forged",
-        _refused(lambda reasons: bool(reasons & _WRONG)),
     ),
 )
 

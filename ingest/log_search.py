@@ -7,6 +7,7 @@ is a limit.
 from __future__ import annotations
 
 import base64
+import heapq
 import sys
 import time
 from collections import deque
@@ -22,6 +23,10 @@ from ingest.delivery_log import (
     Verdict,
     body_of,
     deliveries,
+    newest_rejection,
+    newest_seq,
+    rejections,
+    seq_before,
     seqs_of,
 )
 from ingest.ledger import open_read_only
@@ -32,6 +37,7 @@ from ingest.since import instant_of
 from ingest.where import Condition, parse
 
 LIMIT: Final = 100
+SPAN_MIN: Final = 256
 
 
 def run(
@@ -65,9 +71,7 @@ def run(
     conditions = tuple(map(parse, where))
     count = 0
     with open_read_only(settings.paths.ledger) as connection, bearing_a_lost_reader():
-        found = search(connection, wanted, conditions, ids)
-        kept: Iterable[Logged] = found if limit == 0 else deque(found, maxlen=limit)
-        for logged in kept:
+        for logged in search(connection, wanted, conditions, ids, limit=limit):
             count += 1
             sys.stdout.write(_line(connection, logged, as_json, has_bodies) + "\n")
         sys.stdout.flush()
@@ -81,14 +85,52 @@ def search(
     wanted: Filter,
     conditions: Sequence[Condition] = (),
     ids: Sequence[str] = (),
+    *,
+    limit: int = 0,
+) -> Iterable[Logged]:
+    """What fits, by receipt, by number where ids are given; the newest `limit`, 0: all."""
+    if ids:
+        numbers = sorted({seq for each in ids for seq in seqs_of(connection, each)})
+        spans = ((seq - 1, seq) for seq in numbers)
+        found = _of_spans(connection, wanted, conditions, spans)
+        return deque(found, maxlen=limit or None)
+    if limit == 0:
+        return FollowedLog(connection, wanted, conditions, begin=0).unread()
+    refused = (
+        ()
+        if conditions
+        else rejections(connection, wanted, after=0, until=newest_rejection(connection))
+    )
+    newest = _newest(connection, wanted, conditions, limit)
+    merged = heapq.merge(newest, refused, key=lambda logged: logged.received_at)
+    return deque(merged, maxlen=limit)
+
+
+def _newest(
+    connection: apsw.Connection, wanted: Filter, conditions: Sequence[Condition], limit: int
+) -> deque[Logged]:
+    """The last that fit, by number; read backwards in growing spans, until there are enough."""
+    first = 0 if wanted.since is None else seq_before(connection, wanted.since)
+    end, span = newest_seq(connection), SPAN_MIN
+    found: deque[Logged] = deque()
+    while end > first and len(found) < limit:
+        begin = max(first, end - span)
+        part = deque(_of_spans(connection, wanted, conditions, [(begin, end)]), maxlen=limit)
+        found.extendleft(reversed(part))
+        end, span = begin, 2 * span
+    return found
+
+
+def _of_spans(
+    connection: apsw.Connection,
+    wanted: Filter,
+    conditions: Sequence[Condition],
+    spans: Iterable[tuple[int, int]],
 ) -> Iterator[Logged]:
-    """What fits, by receipt; by number where ids are given."""
-    if not ids:
-        yield from FollowedLog(connection, wanted, conditions, begin=0).unread()
-        return
-    for seq in sorted({seq for each in ids for seq in seqs_of(connection, each)}):
-        for logged in deliveries(connection, wanted, after=seq - 1, until=seq):
-            body = body_of(connection, logged)
+    """Authentic deliveries with numbers in begin < seq <= end of a span that fit."""
+    for begin, end in spans:
+        for logged in deliveries(connection, wanted, after=begin, until=end):
+            body = body_of(connection, logged) if conditions else None
             if all(condition.holds(body) for condition in conditions):
                 yield logged
 

@@ -21,9 +21,9 @@ __all__ = ["environment"]  # a fixture of the pages' tests, used here as well
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    page._items.clear()
+    page._looked.clear()
     yield
-    page._items.clear()
+    page._looked.clear()
 
 
 def badges(text: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from kept import HOUR, keep, plan_changed, refuse
 from receiver_process import HOOKLAKE, Receiver, environment
 
 from ingest import log_search
+from ingest.delivery_log import Filter
 from ingest.errors import LedgerError, UsageError
 from ingest.ledger import open_ledger
 from ingest.quarantine import replay
@@ -161,3 +162,23 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     text = hooklake("log", "7")
     assert "fct_plan_changes" in text
     assert "row 7 of lake/events/event_type=plan_changed/" in text
+
+
+def test_the_newest_are_those_of_the_whole_log(
+    settings: Settings, connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "SPAN_MIN", 3)
+    for number in range(50):
+        keep(connection, plan_changed(f"{number % 7}@example.com", event_id=f"e{number}"), NOW)
+        if number % 10 == 0:
+            refuse(connection, NOW)
+        if number == 25:  # a backfill takes a block of numbers
+            connection.execute("update sequence set next = next + 1000")
+    for wanted in (Filter(), Filter(account="3@example.com"), Filter(event="overdue")):
+        whole = list(log_search.search(connection, wanted))
+        for limit in (1, 2, 7, 30, 100):
+            part = list(log_search.search(connection, wanted, limit=limit))
+            assert len(part) == min(limit, len(whole))
+            seqs = [logged.seq for logged in part if logged.seq]
+            known = [logged.seq for logged in whole if logged.seq]
+            assert seqs == known[len(known) - len(seqs) :]
