@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import apsw
 from rich.console import Console
@@ -71,6 +71,7 @@ def examine(
             findings += _integrity(connection)
             findings += _accounting(connection)
             findings += _landing(connection)
+            findings += _erasures(connection)
         findings += _lake_files(paths, live_files(paths.ledger), on_progress)
         findings += _orphans(paths)
     except LedgerError as error:
@@ -221,6 +222,20 @@ def _landing(connection: apsw.Connection) -> Iterator[Finding]:
         )
     else:
         yield Finding("landing", "ok", "nothing waits" if since is None else f"{lag:.1f} s behind")
+
+
+def _erasures(connection: apsw.Connection) -> Iterator[Finding]:
+    rows: list[Any] = connection.execute(
+        "select requested_at from erasures where status <> 'done' order by requested_at"
+    ).fetchall()
+    if rows:
+        hours = (time.time() - rows[0][0] / 1_000_000) / 3600
+        yield Finding(
+            "erasures",
+            "warning",
+            f"{len(rows)} not complete, the oldest asked for {hours:.1f} h ago",
+            "`hooklake refresh` completes it and says what is in the way",
+        )
 
 
 def _planned(connection: apsw.Connection) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Final
 import polars as pl
 
 from ingest.paths import DataDir, write_file_durably
+from warehouse.backup import MANIFEST, MARK
 from warehouse.mentions import Mentions
 
 _TABLES: Final = (".csv", ".tsv")
@@ -28,7 +29,7 @@ _PARQUET: Final = b"PAR1"
 def clean(paths: DataDir, mentions: Mentions) -> tuple[list[str], list[str]]:
     """Names below the data directory of the files changed, and of those that could not be."""
     changed: list[str] = []
-    left: list[str] = []
+    left = [f"{path.relative_to(paths.root).as_posix()} (a backup)" for path in _backups(paths)]
     for path in _others(paths):
         name = mentions.redacted(path.relative_to(paths.root).as_posix())
         try:
@@ -48,7 +49,9 @@ def _others(paths: DataDir) -> Iterator[Path]:
     known |= {paths.lake, paths.staging, paths.state, paths.serve, paths.warehouse}
     for folder, names, files in os.walk(paths.root):
         here = Path(folder)
-        names[:] = [name for name in names if here / name not in known]
+        names[:] = [
+            name for name in names if here / name not in known and not _is_backup(here / name)
+        ]
         for name in sorted(files):
             path = here / name
             is_ours = path in known or (
@@ -57,6 +60,19 @@ def _others(paths: DataDir) -> Iterator[Path]:
             )
             if not is_ours and not name.endswith(_LOCKS) and not path.is_symlink():
                 yield path
+
+
+def _backups(paths: DataDir) -> Iterator[Path]:
+    """Backups below the data directory: they are whole or worthless, so nothing in them changes."""
+    for folder, names, _ in os.walk(paths.root):
+        for name in sorted(names):
+            if _is_backup(Path(folder) / name):
+                yield Path(folder) / name
+        names[:] = [name for name in names if not _is_backup(Path(folder) / name)]
+
+
+def _is_backup(folder: Path) -> bool:
+    return (folder / MANIFEST).exists() or (folder / MARK).exists()
 
 
 def _clean_one(path: Path, mentions: Mentions) -> bool | None:

@@ -111,13 +111,14 @@ def remove(
 
 
 def census(connection: apsw.Connection, person: Person) -> Removed:
-    """What `remove` would find, but for what is in the lake; changes nothing."""
+    """What `remove` would find beside what is in the lake; changes nothing."""
     _prepare(connection, person)
-    spoken_of = _spoken_of(connection, person, 0)
+    landed = single_integer(
+        connection, "select coalesce(max(last_seq), 0) from landings where status = 'landed'"
+    )
+    spoken_of = _spoken_of(connection, person, landed)
     waiting = single_integer(
-        connection,
-        f"select count(*) from inbox where {IS_THEIRS} and seq > (select"
-        " coalesce(max(last_seq), 0) from landings where status = 'landed')",
+        connection, f"select count(*) from inbox where {IS_THEIRS} and seq > ?", (landed,)
     )
     duplicates = single_integer(
         connection,
@@ -130,7 +131,7 @@ def census(connection: apsw.Connection, person: Person) -> Removed:
     ).fetchall()
     kept = {str(status): int(number) for status, number in rows}
     return Removed(
-        events=waiting,
+        events=waiting + len(spoken_of.theirs),
         duplicates=duplicates,
         quarantined=kept.get("open", 0),
         replayed=sum(kept.values()) - kept.get("open", 0),

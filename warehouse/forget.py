@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apsw
 import duckdb
+import polars as pl
 from rich.console import Console
 from rich.prompt import Confirm
 
@@ -24,7 +25,7 @@ from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
-from warehouse.erase_lake import Found, search
+from warehouse.erase_lake import Found, search, without
 from warehouse.erase_ledger import Removed, census
 from warehouse.erasure import report_of, request
 from warehouse.person import Person, alone, known_as, lake_reader, named
@@ -72,6 +73,8 @@ def run(
     keep_files_private()
     person = named(read_address(email), owner_id)
     paths = settings.paths
+    if not paths.ledger.exists():
+        raise UsageError(f"nothing was ever received below {paths.root}; check --data-dir")
     preview = look(paths, person, is_linked=is_linked)
     if is_dry:
         _tell_preview(preview, as_json=as_json)
@@ -109,8 +112,6 @@ def look(paths: DataDir, person: Person, *, is_linked: bool) -> Preview:
 
     Raises: TooManyAccountsError, LedgerError, StorageError.
     """
-    if not paths.ledger.exists():
-        return Preview(person, Removed(), 0, 0)
     files = live_files(paths.ledger)
     try:
         with (
@@ -119,8 +120,8 @@ def look(paths: DataDir, person: Person, *, is_linked: bool) -> Preview:
         ):
             whole = (known_as if is_linked else alone)(person, reader, ledger)
             found: list[Found] = search(reader, str(paths.lake.resolve()), files, whole)
-            removed = _counted(ledger, whole, found)
-    except duckdb.Error as error:
+            removed = _counted(paths, ledger, whole, found)
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
         raise StorageError(
             f"searching the lake for a person failed ({type(error).__name__}); `hooklake doctor`"
             " says which file is damaged"
@@ -128,19 +129,23 @@ def look(paths: DataDir, person: Person, *, is_linked: bool) -> Preview:
     return Preview(whole, removed, sum(1 for each in found if each.theirs), len(versions(paths)))
 
 
-def _counted(ledger: apsw.Connection, person: Person, found: list[Found]) -> Removed:
+def _counted(
+    paths: DataDir, ledger: apsw.Connection, person: Person, found: list[Found]
+) -> Removed:
     ledger.execute("pragma query_only = 0")  # for temporary tables, which query_only refuses
     try:
         waiting = census(ledger, person)
     finally:
         ledger.execute("pragma query_only = 1")
-    return Removed(
-        waiting.events + sum(each.theirs for each in found),
-        waiting.duplicates,
-        waiting.quarantined,
-        waiting.replayed,
-        max(waiting.redacted, sum(each.others for each in found)),
-    )
+    events, redacted = waiting.events, waiting.redacted
+    for each in found:
+        if each.others:  # only reading them tells whose they are
+            frame = pl.read_parquet(paths.lake / each.file.path, hive_partitioning=False)
+            _, erased, freed = without(frame, person)
+        else:
+            erased, freed = each.theirs, 0
+        events, redacted = events + erased, redacted + freed
+    return replace(waiting, events=events, redacted=redacted)
 
 
 def erase(
@@ -220,5 +225,5 @@ def _tell(paths: DataDir, report: dict[str, Any], *, as_json: bool) -> None:
         f" {report['versions_dropped']} warehouse versions dropped"
     )
     for name in report["left"]:
-        console.print(f"left: {name} speaks of them and cannot be changed; delete it yourself")
+        console.print(f"left: {name} may tell of them and cannot be changed; delete it yourself")
     console.print(f"certificate: {certificate}")

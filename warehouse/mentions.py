@@ -27,7 +27,7 @@ class Mentions:
 
     def __init__(self, accounts: Iterable[str], others: Iterable[str] = ()) -> None:
         forms = {form for account in accounts for form in _forms(account)}
-        self._cores = [max(_RUN.findall(form), key=len, default="") for form in forms]
+        self._cores = [_core(form) for form in forms]
         addresses = sorted((_spellings(form) for form in forms if "@" in form), reverse=True)
         names = sorted((_spellings(form) for form in forms if "@" not in form), reverse=True)
         kept = sorted({form for other in others for form in _forms(other)}, key=len, reverse=True)
@@ -68,6 +68,13 @@ class Mentions:
         """`redacted` for UTF-8 bytes; bytes that are none stay as they are around it."""
         text = raw.decode("utf-8", "surrogateescape")
         return self.redacted(text).encode("utf-8", "surrogateescape")
+
+
+def _core(form: str) -> str:
+    """What a text in lower case and without escapes must hold, if it holds the form."""
+    if form.isascii() and not set(form) & set('"\\/'):
+        return form.lower()
+    return max(_RUN.findall(form.lower()), key=len, default="")
 
 
 def _forms(account: str) -> set[str]:

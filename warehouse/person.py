@@ -25,8 +25,11 @@ from ingest.values import read_account
 from warehouse.mentions import Mentions
 from warehouse.state import lake_table, literal
 
-ACCOUNTS_MAX: Final = 10
+ACCOUNTS_MAX: Final = 5
 """An owner id under which more accounts are found names nobody: a sender's placeholder."""
+
+PLACEHOLDERS: Final = frozenset(("0", "-1", "null", "none", "undefined", "nil", "n/a"))
+"""Owner ids that senders without one give; they link nobody to anybody."""
 
 SHORT_TEXT: Final = ("event_id", "delivery_id", "payload")
 """Lake columns that may speak of somebody; what the others say was read from the payload."""
@@ -145,7 +148,11 @@ def known_as(
         name_in(reader, person)
         found = Person(
             person.accounts | _column(reader, f"select account_id from stated where {IS_THEIRS}"),
-            person.owners | _column(reader, f"select owner_id from stated where {IS_THEIRS}"),
+            person.owners
+            | (
+                _column(reader, f"select owner_id from stated where {IS_THEIRS}")
+                - _placeholders(reader)
+            ),
             person.workspaces,
             person.others,
         )
@@ -211,6 +218,14 @@ def _completed(person: Person, reader: duckdb.DuckDBPyConnection) -> Person:
         " where kind = 'accounts' and contains(account_id, name))",
     )
     return replace(person, workspaces=person.workspaces | workspaces, others=others)
+
+
+def _placeholders(reader: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    return _column(
+        reader,
+        "select owner_id from stated where lower(owner_id) in (select unnest(?))",
+        [sorted(PLACEHOLDERS)],
+    )
 
 
 def _column(

@@ -20,6 +20,7 @@ from ingest.ledger import Delivery, open_ledger, read_counters, store_deliveries
 from ingest.parse import Arrival, parse_body
 from ingest.settings import Settings, load_settings
 from warehouse.backfill import run as backfill
+from warehouse.doctor import examine
 
 ANN, BOB = "ann@x.test", "bob@x.test"
 
@@ -184,3 +185,35 @@ def _unescaped(value: object) -> str:
     """Everything as one text, bytes decoded, with the escapes of JSON taken back."""
     text = str(value)
     return text.replace("\\\\u0040", "@").replace("\\u0040", "@")
+
+
+def rows(settings: Settings, query: str) -> list[Any]:
+    path = settings.paths.warehouse.resolve(strict=True)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def failures(settings: Settings) -> list[str]:
+    return [
+        f"{finding.check}: {finding.message}"
+        for finding in examine(settings)
+        if finding.level == "failure"
+    ]
+
+
+def check_gone(settings: Settings) -> None:
+    """Ann is nowhere, Bob is whole, and the books balance."""
+    for name in (r"(?<!jo)ann@x\.test", r"ann\.new@x\.test", '"a-[0-9]"'):
+        assert places_of(settings.paths.root, name) == []
+    assert failures(settings) == []
+    counted = counters(settings)
+    assert counted["deliveries"] == sum(
+        counted[name] for name in ("events", "duplicates", "quarantined", "erased")
+    )
+    assert rows(settings, "select distinct account_id from events order by 1") == [
+        (BOB,),
+        ("joann@x.test",),
+    ]
+    bobs = {row[0] for row in rows(settings, "select event_id from events")}
+    assert {"b-1", "b-2", "b-3", "b-5", "b-6", "c-2"} < bobs
+    assert len(bobs) == 7

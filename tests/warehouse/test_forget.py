@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from forgetting import (
     ANN,
@@ -20,13 +19,15 @@ from forgetting import (
     anns_bodies,
     bobs_bodies,
     body,
+    check_gone,
     counters,
     deliver,
     fill,
     ledger_of,
-    places_of,
+    rows,
     settings_of,
 )
+from terminal import on_a_terminal
 
 from ingest.errors import UsageError
 from ingest.ledger import transaction
@@ -38,6 +39,7 @@ from warehouse.certificate import person_hash
 from warehouse.doctor import examine
 from warehouse.person import ACCOUNTS_MAX, TooManyAccountsError, named
 from warehouse.refresh import Refresher, RefreshError
+from warehouse.sweep_people import apply_tombstones
 
 pytestmark = pytest.mark.slow
 HOOKLAKE = Path(sys.executable).with_name("hooklake")
@@ -59,40 +61,8 @@ def settings(template: Path, tmp_path: Path) -> Settings:
     return settings_of(tmp_path / "data")
 
 
-def rows(settings: Settings, query: str) -> list[Any]:
-    path = settings.paths.warehouse.resolve(strict=True)
-    with duckdb.connect(str(path), read_only=True) as connection:
-        return connection.execute(query).fetchall()
-
-
 def erase(settings: Settings, email: str = ANN) -> dict[str, Any]:
     return forget.erase(settings, named(email, None), is_linked=True)
-
-
-def failures(settings: Settings) -> list[str]:
-    return [
-        f"{finding.check}: {finding.message}"
-        for finding in examine(settings)
-        if finding.level == "failure"
-    ]
-
-
-def check_gone(settings: Settings) -> None:
-    """Ann is nowhere, Bob is whole, and the books balance."""
-    for name in (r"(?<!jo)ann@x\.test", r"ann\.new@x\.test", '"a-[0-9]"'):
-        assert places_of(settings.paths.root, name) == []
-    assert failures(settings) == []
-    counted = counters(settings)
-    assert counted["deliveries"] == sum(
-        counted[name] for name in ("events", "duplicates", "quarantined", "erased")
-    )
-    assert rows(settings, "select distinct account_id from events order by 1") == [
-        (BOB,),
-        ("joann@x.test",),
-    ]
-    bobs = {row[0] for row in rows(settings, "select event_id from events")}
-    assert {"b-1", "b-2", "b-3", "b-5", "b-6", "c-2"} < bobs
-    assert len(bobs) == 7
 
 
 def test_nothing_of_the_person_is_left_and_everybody_else_is_whole(settings: Settings) -> None:
@@ -172,6 +142,35 @@ def fingerprint(root: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize(("answer", "is_erased"), [("n", False), ("", False), ("y", True)])
+def test_on_a_terminal_it_asks_first(settings: Settings, answer: str, is_erased: bool) -> None:
+    arguments = [str(HOOKLAKE), "forget", ANN, "--data-dir", str(settings.data_dir)]
+    with on_a_terminal(arguments) as (screen, program):
+        told = screen.until("[y/n] (n): ")
+        assert "9  events" in told
+        screen.type(f"{answer}\n")
+        screen.until("certificate: " if is_erased else "nothing was erased")
+        assert program.wait(30) == (0 if is_erased else 2)
+    assert counters(settings)["erased"] == (13 if is_erased else 0)
+
+
+def test_a_copy_of_before_forgets_again(settings: Settings, tmp_path: Path) -> None:
+    for name in ("by-ledger", "by-certificate"):
+        shutil.copytree(settings.data_dir, tmp_path / name, symlinks=True)
+    assert erase(settings)["removed"]["events"] == 9
+
+    restored = settings_of(tmp_path / "by-ledger")
+    assert apply_tombstones(restored) == 0  # it knows of nobody
+    assert apply_tombstones(restored, newer_ledger=settings.paths.ledger) == 9
+    check_gone(restored)
+    assert apply_tombstones(restored) == 0
+
+    restored = settings_of(tmp_path / "by-certificate")
+    shutil.copytree(settings.paths.root / "erasures", restored.paths.root / "erasures")
+    assert apply_tombstones(restored) == 9
+    check_gone(restored)
+
+
 def test_an_owner_id_leads_to_the_person(settings: Settings) -> None:
     forget.erase(settings, named(None, "u-1"), is_linked=True)
     check_gone(settings)
@@ -179,7 +178,7 @@ def test_an_owner_id_leads_to_the_person(settings: Settings) -> None:
 
 def test_an_owner_id_that_everybody_has_names_nobody(settings: Settings) -> None:
     shared = [
-        body("user_registered", email=f"p{n}@x.test", owner_id="0") for n in range(ACCOUNTS_MAX + 1)
+        body("user_registered", email=f"p{n}@x.test", owner_id="7") for n in range(ACCOUNTS_MAX + 1)
     ]
     deliver(settings, *shared)
     with pytest.raises(TooManyAccountsError, match="--unlinked"):
@@ -187,6 +186,29 @@ def test_an_owner_id_that_everybody_has_names_nobody(settings: Settings) -> None
     assert counters(settings)["erased"] == 0
     forget.erase(settings, named("p1@x.test", None), is_linked=False)
     assert counters(settings)["erased"] == 1
+
+
+def test_a_placeholder_for_an_owner_id_links_nobody(settings: Settings) -> None:
+    deliver(
+        settings,
+        *(body("user_registered", email=f"p{n}@x.test", owner_id="Null") for n in range(2)),
+    )
+    assert erase(settings, "p1@x.test")["removed"]["events"] == 1
+
+
+def test_what_cannot_be_changed_is_named(settings: Settings) -> None:
+    backup = settings.paths.root / "backups" / "monday"
+    backup.mkdir(parents=True)
+    (backup / "manifest.json").write_text(f'{{"of": "{ANN}"}}')
+    (settings.paths.root / "exports" / "odd.bin").write_bytes(b"\0" + ANN.encode() + b"\0")
+    assert erase(settings)["left"] == ["backups/monday (a backup)", "exports/odd.bin"]
+    assert ANN in (backup / "manifest.json").read_text()
+
+
+def test_where_nothing_was_received_nobody_can_be_forgotten(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing was ever received"):
+        forget.run(settings_of(tmp_path / "empty"), ANN, is_certain=True)
+    assert not (tmp_path / "empty").exists()
 
 
 def test_the_address_comes_by_standard_input_and_nobody_else_is_asked(settings: Settings) -> None:
@@ -244,6 +266,8 @@ def test_an_erasure_stopped_anywhere_is_completed_by_the_next_refresh(
         erase(settings)
     monkeypatch.undo()
     assert deliver(settings, anns_bodies()[0]) == ["erased"]
+    is_done = (step, is_after) == ("_close", True)
+    assert ("erasures" in {finding.check for finding in examine(settings)}) != is_done
 
     Refresher(settings, lambda report: None).refresh(Wanted(), land=True)
 
