@@ -94,9 +94,9 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """accepted, duplicate, quarantined or rejected; else `http_<status>`."""
+        """accepted, duplicate, quarantined, erased or rejected; else `http_<status>`."""
         said = self.document().get("status")
-        is_known = said in ("accepted", "duplicate", "quarantined", "rejected")
+        is_known = said in ("accepted", "duplicate", "quarantined", "erased", "rejected")
         return str(said) if is_known else f"http_{self.status}"
 
 

@@ -207,7 +207,10 @@ class FullScreen(App[None]):
         difference = list(
             difflib.unified_diff(one, other, _name(self._marked), _name(logged), lineterm="")
         )
-        self._show("\n".join(difference) or "The two bodies say the same.")
+        if not difference:
+            self._show("The two bodies say the same.")
+            return
+        self._show(Text("\n").join(Text(line, style=_style_of(line)) for line in difference))
 
     def action_resend(self) -> None:
         """Send this delivery again, signed anew: to the application, else to the receiver."""
@@ -272,12 +275,17 @@ class FullScreen(App[None]):
         except HooklakeError as error:
             return logged, str(error)
 
-    def _show(self, text: str) -> None:
-        self.query_one("#details", Static).update(Text(text))
+    def _show(self, text: str | Text) -> None:
+        self.query_one("#details", Static).update(Text(text) if isinstance(text, str) else text)
         self.query_one("#lower", VerticalScroll).scroll_home(animate=False)
 
     def _say(self, message: str) -> None:
         self.notify(one_line(message, 300), markup=False, timeout=6)
+
+
+def _style_of(line: str) -> str:
+    """The colour of a line of a comparison; its sign says the same."""
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
 
 
 def _key(logged: Logged) -> str:

@@ -214,6 +214,7 @@ _VERDICTS: Final = {
     "accepted": "Accepted: committed to the ledger; the tables have it after the next refresh.",
     "duplicate": "Duplicate: this very event is stored already; it was counted, nothing else.",
     "quarantined": "Quarantined: authentic and kept byte for byte, but no event as it stands.",
+    "erased": "Erased: it is about a person who was forgotten; it was counted, nothing was kept.",
     "rejected": "Rejected: the receiver does not believe who sent it. Does it run with the same"
     " --data-dir, secrets and HOOKLAKE_VERIFY as this command?",
 }

@@ -46,7 +46,11 @@ class Holding:
 
 @dataclass(frozen=True)
 class Trace:
-    """Where a delivery got to. seq: of the event stored, which a duplicate only repeats."""
+    """Where a delivery got to.
+
+    seq: of the event stored, which a duplicate only repeats. seq, file: None where the ledger has
+    let go of that event.
+    """
 
     logged: Logged
     state: str
@@ -89,7 +93,7 @@ def trace(paths: DataDir, number: int) -> Trace:
             )
         stored = _stored(connection, logged)
     if stored is None:
-        return Trace(logged, NOT_STORED, None, None, None, None, ())
+        return _of_old(paths, logged)
     event_id, seq, file = stored
     if file is None:
         return Trace(logged, WAITS_FOR_LANDING, event_id, seq, None, None, ())
@@ -97,6 +101,15 @@ def trace(paths: DataDir, number: int) -> Trace:
     is_published = any(each.table == "events" and each.of_event for each in holdings)
     state = PUBLISHED if is_published else WAITS_FOR_REFRESH
     return Trace(logged, state, event_id, seq, file, version, holdings)
+
+
+def _of_old(paths: DataDir, logged: Logged) -> Trace:
+    """A repetition of what the ledger has let go of is known by its event in the warehouse."""
+    if logged.event_id is not None:
+        version, holdings = _holdings(paths, logged.event_id, logged.account_id)
+        if any(each.table == "events" and each.of_event for each in holdings):
+            return Trace(logged, PUBLISHED, logged.event_id, None, None, version, holdings)
+    return Trace(logged, NOT_STORED, None, None, None, None, ())
 
 
 def _stored(connection: apsw.Connection, logged: Logged) -> tuple[str, int, str | None] | None:

@@ -70,8 +70,9 @@ def _progress(items: list[Item]) -> None:
     seen = sum(item.is_seen for item in items)
     st.progress(seen / len(items), text=f"{seen} of {len(items)} seen and proved")
     st.caption(
-        "What this installation has received and proved, from the receiver's ledger, looked at "
-        "again every few seconds. Test deliveries count like any other."
+        "What this installation has received and proved, from the receiver's ledger, which "
+        "remembers a month at least; looked at again every few seconds. Test deliveries count "
+        "like any other."
     )
 
 

@@ -131,6 +131,11 @@ def test_what_is_not_stored_or_not_landed_is_said(
     assert (replayed.state, replayed.seq) == (trace.WAITS_FOR_LANDING, 5)
 
 
+def told_body(ledger: apsw.Connection, seq: int) -> bytes:
+    [(payload,)] = ledger.execute("select payload from inbox where seq = ?", (seq,)).fetchall()
+    return str(payload).encode()
+
+
 @pytest.mark.slow
 def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Receiver) -> None:
     def hooklake(*arguments: str) -> str:
@@ -162,6 +167,13 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     text = hooklake("log", "7")
     assert "fct_plan_changes" in text
     assert "row 7 of lake/events/event_type=plan_changed/" in text
+    ledger = open_ledger(receiver.settings.paths.ledger)
+    keep(ledger, told_body(ledger, 7), NOW)
+    ledger.execute("delete from inbox where seq = 7")  # as the ledger lets go after a month
+    ledger.close()
+    again = json.loads(hooklake("log", "8", "--json"))
+    assert (again["state"], again["stored_seq"], again["file"]) == ("published", None, None)
+    assert again["tables"] == told["tables"]
 
 
 def test_the_newest_are_those_of_the_whole_log(

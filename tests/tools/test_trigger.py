@@ -211,6 +211,7 @@ def test_the_answers_are_explained() -> None:
     assert lines(200, status="accepted").startswith("Accepted")
     assert "given a new one" in lines(200, status="accepted", id_reused=True)
     assert lines(200, status="duplicate").startswith("Duplicate")
+    assert lines(200, status="erased").startswith("Erased")
     assert "--data-dir" in lines(401, status="rejected", reason="stale")
     assert "send it again in 2 s" in lines(503)
     assert "/webhooks/uchat" in lines(404)
@@ -336,7 +337,10 @@ def test_every_scheme_is_sent_and_a_forgery_is_rejected(tmp_path: Path) -> None:
                     is_believed = scheme != "none" and not is_forged
                     assert answer["http_status"] == (200 if is_believed else 401), (scheme, answer)
             proofs = {
-                row[0].split(":")[0] for row in ledger.execute("select verified_by from inbox")
+                row[0].split(":")[0]  # two schemes that sign the second: within one, a duplicate
+                for row in ledger.execute(
+                    "select verified_by from inbox union select verified_by from duplicates"
+                )
             }
         assert proofs == set(SCHEMES[:-1])
     finally:
