@@ -22,6 +22,8 @@ HEIGHT: Final = 300
 BUCKETS: Final = tuple(definitions.BUCKET_LABELS.values())
 MOVEMENTS: Final = tuple(definitions.MOVEMENT_LABELS.values())
 CAUSES: Final = ("Wallet short", "Not renewing", "Unknown")
+PEOPLE: Final = "people"
+"""Column of a frame, where a page adds it: whom to show when that mark is chosen (people.py)."""
 _LABEL_PIXELS_MAX: Final = 150
 _LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 220}
 
@@ -120,7 +122,7 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     text = base.mark_text(align="left", dx=8, fontSize=14, color=palette.text).encode(
         x="accounts:Q", text="written:N"
     )
-    return _layered(bars, text, height=220)
+    return _leading(_layered(bars, text, height=220), frame)
 
 
 def cohort_conversion(
@@ -321,7 +323,7 @@ def movements(
             ],
         )
     )
-    return _layered(bars, line, height=HEIGHT + 20)
+    return _leading(_layered(bars, line, height=HEIGHT + 20), frame)
 
 
 def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
@@ -368,10 +370,10 @@ def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         text=alt.Text("changes:Q", format=",.0f"),
         color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
     )
-    return _layered(cells, numbers, height=max(200, 38 * len(before) + 90))
+    return _leading(_layered(cells, numbers, height=max(200, 38 * len(before) + 90)), frame)
 
 
-def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
+def cancels(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     """Stacked columns by month and cause. frame: cancels_by_cause()."""
     named = frame.with_columns(_cause_label().alias("why"))
     order = [
@@ -417,7 +419,7 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.Chart:
             ],
         )
     )
-    return _sized(figure, height=HEIGHT)
+    return _leading(_layered(figure, height=HEIGHT), frame)
 
 
 def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt.LayerChart:
@@ -431,7 +433,7 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
             pl.col("ageing_bucket").replace(definitions.BUCKET_LABELS).alias("bucket"),
         )
         .group_by("bucket", "why")
-        .agg(pl.col("episodes").sum(), pl.col("amount").sum())
+        .agg(pl.col("episodes").sum(), pl.col("amount").sum(), *_first_people(frame))
     )
     shown = _stacked(shown, "bucket", "why", value, CAUSES)
     totals = shown.group_by("bucket").agg(pl.col(value).sum().alias("total"))
@@ -464,7 +466,7 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
         .mark_text(align="left", dx=6, color=palette.text, fontSize=12)
         .encode(x="total:Q", y=y, text=alt.Text("total:Q", format=",.0f"))
     )
-    return _layered(bars, text, height=250)
+    return _leading(_layered(bars, text, height=250), frame)
 
 
 def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
@@ -592,7 +594,8 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerC
             color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
         )
     )
-    return _layered(cells, framed, written, height=max(180, 28 * len(order) + 70))
+    figure = _layered(cells, framed, written, height=max(180, 28 * len(order) + 70))
+    return _leading(figure, frame)
 
 
 def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerChart:
@@ -731,6 +734,20 @@ def _layered(*layers: alt.Chart, height: int) -> alt.LayerChart:
     layered = alt.layer(*layers).properties(height=height)
     assert isinstance(layered, alt.LayerChart)
     return layered
+
+
+def _leading(figure: alt.LayerChart, frame: pl.DataFrame) -> alt.LayerChart:
+    """The chart, its marks to be clicked where the frame says which `people` are behind each."""
+    if PEOPLE not in frame.columns:
+        return figure
+    chosen = alt.selection_point(name=PEOPLE, fields=[PEOPLE], on="click", toggle=False)
+    led = figure.add_params(chosen).configure_mark(cursor="pointer")
+    assert isinstance(led, alt.LayerChart)
+    return led
+
+
+def _first_people(frame: pl.DataFrame) -> list[pl.Expr]:
+    return [pl.col(PEOPLE).first()] if PEOPLE in frame.columns else []
 
 
 def _most(values: pl.Series) -> float:

@@ -15,6 +15,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards import formats, navigation, theme
+from dashboards.charts import PEOPLE
 from dashboards.export import formula_safe_csv
 from dashboards.theme import Palette
 
@@ -76,6 +77,26 @@ def section(title: str, definition: str, *, shown: bool = True) -> None:
 def chart(figure: alt.Chart | alt.LayerChart, description: str) -> None:
     """A chart with its description for people who cannot see it."""
     st.altair_chart(figure, width="stretch", alt=description)
+
+
+def chart_of_people(
+    figure: alt.LayerChart, description: str, *, key: str, sources: Sequence[str] = ()
+) -> None:
+    """A chart whose marks lead to the accounts behind them, from these sources alone if any.
+
+    figure: made of a frame with a column `people`.
+    """
+    state = st.altair_chart(
+        figure,
+        width="stretch",
+        alt=f"{description}. Choose a mark to see the accounts behind it.",
+        key=key,
+        on_select="rerun",
+        selection_mode=PEOPLE,
+    )
+    chosen = cast(Any, state)["selection"].get(PEOPLE) or []
+    if chosen and isinstance(chosen[0].get(PEOPLE), str):
+        navigation.open_people(chosen[0][PEOPLE], sources)
 
 
 def nothing(message: str) -> None:

@@ -1,8 +1,8 @@
-"""The way from a row of any page to the account it is about."""
+"""The way from a row or a mark of any page to the accounts it is about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
@@ -22,3 +22,13 @@ def open_account(account_id: str) -> None:
     pages: Mapping[str, StreamlitPage] = st.session_state.get(_PAGES, {})
     if addresses.ACCOUNTS in pages:
         st.switch_page(pages[addresses.ACCOUNTS], query_params={"account": account_id})
+
+
+def open_people(people: str, sources: Sequence[str] = ()) -> None:
+    """Show the list of the accounts behind a cell (people.py), from these sources alone if any."""
+    pages: Mapping[str, StreamlitPage] = st.session_state.get(_PAGES, {})
+    if addresses.ACCOUNTS in pages:
+        wanted: dict[str, str | list[str]] = {"people": people}
+        if sources:
+            wanted["source"] = list(sources)
+        st.switch_page(pages[addresses.ACCOUNTS], query_params=wanted)

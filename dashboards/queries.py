@@ -18,6 +18,7 @@ import duckdb
 import polars as pl
 
 from dashboards.filters import Filters
+from dashboards.people import People
 
 LIST_ROWS_MAX: Final = 1_000
 EXPORT_ROWS_MAX: Final = 100_000
@@ -35,6 +36,92 @@ _OF_SOURCES: Final = """
     )"""
 _IN_SOURCES: Final = "and list_contains($sources, source)"
 _FROM_SOURCES: Final = "and list_contains($sources, coalesce(source, 'unknown'))"
+
+# Whom a cell of a chart is about (people.py); $cell holds its parts.
+_PEOPLE: Final = {
+    "funnel": """
+        select account_id
+        from fct_registration_funnel
+        where
+            registered_at >= $cell[2]::timestamptz
+            and registered_at < ($cell[3]::date + 1)::timestamptz
+            and case $cell[1]
+                when 'workspace' then workspace_at is not null
+                when 'paid' then paid_at is not null
+                when 'renewed' then renewed_at is not null
+                else true
+            end
+    """,
+    "retention": """
+        with firsts as (
+            select
+                account_id,
+                min(valid_from) as began,
+                arg_min(currency, valid_from) as currency
+            from int_plan_periods
+            where is_paid
+            group by account_id
+        ),
+
+        judged as (
+            select
+                account_id,
+                began + to_months($cell[2]::integer)
+                + case when $cell[2] = '0' then interval 0 days else interval 4 days end as moment
+            from firsts
+            where
+                date_trunc('month', began)::date = $cell[1]::date
+                and $cell[3] in ('', currency)
+        )
+
+        select judged.account_id
+        from judged
+        inner join int_plan_periods as periods
+            on
+                judged.account_id = periods.account_id
+                and periods.valid_from <= judged.moment
+                and (periods.valid_to is null or periods.valid_to > judged.moment)
+        where
+            periods.is_paid
+            and judged.moment <= (select as_of from hooklake.build)
+    """,
+    "flow": """
+        select account_id
+        from fct_plan_changes
+        where
+            coalesce(from_plan_id, '') = $cell[1]
+            and coalesce(to_plan_id, '') = $cell[2]
+            and changed_at >= $cell[3]::timestamptz
+            and changed_at < ($cell[4]::date + 1)::timestamptz
+    """,
+    "ageing": """
+        select account_id
+        from fct_overdue_episodes
+        where
+            status = 'open'
+            and ageing_bucket = $cell[1]
+            and cause = $cell[2]
+            and $cell[3] in ('', currency)
+    """,
+    "cancel": """
+        select account_id
+        from fct_plan_changes
+        where
+            change_type = 'cancel'
+            and cause = $cell[1]
+            and changed_at >= $cell[2]::timestamptz
+            and changed_at < ($cell[3]::date + 1)::timestamptz
+    """,
+    "movement": """
+        select account_id
+        from fct_plan_changes
+        where
+            mrr_movement = $cell[1]
+            and currency = $cell[2]
+            and changed_at >= $cell[3]::timestamptz
+            and changed_at < ($cell[4]::date + 1)::timestamptz
+    """,
+}
 
 
 def sources(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -395,7 +482,7 @@ def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Dat
 
 
 def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """from_plan, to_plan, from_tier, to_tier, changes: who went from which plan where.
+    """from_plan, to_plan, from_tier, to_tier, changes, from_plan_id, to_plan_id: who went where.
 
     No plan at all is `no plan` and has tier -1; a plan outside the catalogue is last.
     """
@@ -425,7 +512,9 @@ def plan_flows(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.Da
                 else coalesce(before.tier, 9999) end as from_tier,
             case when flows.to_plan_id is null then -1
                 else coalesce(after.tier, 9999) end as to_tier,
-            flows.changes
+            flows.changes,
+            flows.from_plan_id,
+            flows.to_plan_id
         from flows
         left join tiers as before on flows.from_plan_id = before.plan_id
         left join tiers as after on flows.to_plan_id = after.plan_id
@@ -687,13 +776,17 @@ def accounts(
     lifecycles: Sequence[str] = (),
     plan_ids: Sequence[str] = (),
     is_overdue: bool = False,
+    people: People | None = None,
     rows: int = LIST_ROWS_MAX,
 ) -> pl.DataFrame:
     """Accounts that fit, the last active first; `total` says how many there are.
 
     search: part of the e-mail address, or a whole workspace id; an empty choice is no condition.
+    people: those behind one cell of a chart.
     """
     clauses = [_FROM_SOURCES if filters.sources else ""]
+    if people is not None:
+        clauses.append(f"and account_id in ({_PEOPLE[people.kind]})")
     if search:
         clauses.append(
             """
@@ -740,6 +833,7 @@ def accounts(
         search=search.strip(),
         lifecycles=list(lifecycles),
         plan_ids=list(plan_ids),
+        cell=[] if people is None else list(people.parts),
         rows=rows,
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboards import components, definitions, figures, formats, journeys
+from dashboards import components, definitions, figures, formats, journeys, people
+from dashboards.charts import PEOPLE
 from dashboards.filters import Filters
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
@@ -67,7 +68,10 @@ def _all(source: Source, filters: Filters) -> None:
         key="lifecycle",
         bind="query-params",
     )
-    wanted = ((search or "").strip(), tuple(lifecycles), tuple(plan_ids), is_overdue)
+    chosen = people.read(st.query_params.get(PEOPLE, ""))
+    if chosen is not None:
+        _say_who(chosen)
+    wanted = ((search or "").strip(), tuple(lifecycles), tuple(plan_ids), is_overdue, chosen)
     frame = source.ask("accounts", filters, *wanted)
     if frame.is_empty():
         components.nothing("No account fits. Search for less, or choose fewer conditions.")
@@ -93,6 +97,15 @@ def _all(source: Source, filters: Filters) -> None:
         everything=lambda: source.ask("accounts", filters, *wanted, rows=EXPORT_ROWS_MAX),
         opens_accounts=True,
     )
+
+
+def _say_who(chosen: people.People) -> None:
+    """Whom a cell of another page has led to, and the way back to everybody."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="people"):
+        st.text(f"Only: {chosen.label}")
+        if st.button("Show everybody", key="everybody"):
+            del st.query_params[PEOPLE]
+            st.rerun()
 
 
 def _one(source: Source, account_id: str) -> None:

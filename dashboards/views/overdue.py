@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboards import charts, components, definitions, figures, formats
+from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
@@ -18,7 +18,7 @@ def draw(source: Source, filters: Filters) -> None:
     ageing = source.ask("overdue_ageing", filters)
     _cards(source, filters, ageing)
     components.say_left_out(figures.currencies_left_out(ageing))
-    _ageing(ageing)
+    _ageing(ageing, filters)
     _contacts(source, filters)
     _recovery(source, filters)
 
@@ -58,7 +58,7 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
             )
 
 
-def _ageing(ageing: pl.DataFrame) -> None:
+def _ageing(ageing: pl.DataFrame, filters: Filters) -> None:
     components.section("How old, and why", definitions.AGEING)
     if ageing.is_empty():
         components.nothing("No payment is overdue. Nothing to do here.")
@@ -70,15 +70,23 @@ def _ageing(ageing: pl.DataFrame) -> None:
         for currency in figures.currencies(ageing, "amount")[:3]
     ]
     for start in range(0, len(panels), 2):
-        for place, (value, title, frame) in zip(
-            st.columns(2, gap="large"), panels[start : start + 2], strict=False
-        ):
+        places = st.columns(2, gap="large")
+        for position, (value, title, frame) in enumerate(panels[start : start + 2], start):
+            place = places[position - start]
             with place:
                 named = "Number of episodes" if value == "episodes" else f"Amount, {title}"
                 st.markdown(f"**{named}**")
-                components.chart(
-                    charts.ageing(frame, value, title, palette),
+                whose = pl.lit("") if value == "episodes" else pl.col("currency")
+                led = people.behind(
+                    frame.with_columns(whose.alias("whose")),
+                    "ageing",
+                    ["ageing_bucket", "cause", "whose"],
+                )
+                components.chart_of_people(
+                    charts.ageing(led, value, title, palette),
                     f"{named} by days overdue, stacked by cause",
+                    key=f"ageing-{position}",
+                    sources=filters.sources,
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboards import charts, components, definitions, figures, formats
+from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
@@ -25,9 +25,15 @@ def draw(source: Source, filters: Filters) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         components.section("From plan to plan", definitions.FLOWS)
-        components.chart(
-            charts.plan_flows(source.ask("plan_flows", filters), components.palette()),
+        flows = source.ask("plan_flows", filters)
+        components.chart_of_people(
+            charts.plan_flows(
+                people.behind(flows, "flow", ["from_plan_id", "to_plan_id"], filters),
+                components.palette(),
+            ),
             "Number of changes from each plan to each other plan",
+            key="flows",
+            sources=filters.sources,
         )
     with right:
         _cancels(source, filters)
@@ -87,16 +93,17 @@ def _movements(source: Source, filters: Filters) -> None:
     if frame.is_empty():
         components.nothing("No change of this period moved revenue.")
         return
-    for currency in figures.currencies(frame, "amount"):
+    for position, currency in enumerate(figures.currencies(frame, "amount")):
         code = formats.currency_label(currency)
         of_currency = frame.filter(pl.col("currency") == currency)
         net = figures.float_total(of_currency, "amount")
         st.markdown(f"**{code}** · net {formats.money(net, code)} a month in the period")
-        components.chart(
-            charts.movements(
-                of_currency, code, by_count=unit == "changes", palette=components.palette()
-            ),
+        led = people.behind(of_currency, "movement", ["movement", "currency"], filters, "month")
+        components.chart_of_people(
+            charts.movements(led, code, by_count=unit == "changes", palette=components.palette()),
             f"Movements of monthly recurring revenue in {code} by month",
+            key=f"movements-{position}",
+            sources=filters.sources,
         )
     components.say_left_out(figures.currencies_left_out(frame))
 
@@ -107,8 +114,13 @@ def _cancels(source: Source, filters: Filters) -> None:
     if frame.is_empty():
         components.nothing("No paid plan ended in this period.")
         return
-    components.chart(
-        charts.cancels(frame, components.palette()), "Cancels by month, stacked by cause"
+    components.chart_of_people(
+        charts.cancels(
+            people.behind(frame, "cancel", ["cause"], filters, "month"), components.palette()
+        ),
+        "Cancels by month, stacked by cause",
+        key="cancels",
+        sources=filters.sources,
     )
     causes = frame.group_by("cause").agg(pl.col("cancels").sum()).sort("cancels", descending=True)
     all_of_them = figures.total(causes, "cancels")

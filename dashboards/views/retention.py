@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboards import charts, components, definitions, figures, formats
+from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
 from dashboards.source import Source
 
@@ -36,7 +36,7 @@ def draw(source: Source, _: Filters) -> None:
     cells = figures.retention(mart, measure, currency)
     curve = figures.retention_curve(cells)
     _cards(curve, measure, currency)
-    _triangle(cells.filter(pl.col("period_number") <= months), measure)
+    _triangle(cells.filter(pl.col("period_number") <= months), measure, currency)
     _curve(curve, measure, currency)
 
 
@@ -91,14 +91,20 @@ def _cards(curve: pl.DataFrame, measure: str, currency: str | None) -> None:
             )
 
 
-def _triangle(cells: pl.DataFrame, measure: str) -> None:
+def _triangle(cells: pl.DataFrame, measure: str, currency: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width="stretch"):
             components.section("By month of first payment", definitions.TRIANGLE)
         components.download("retention.csv", lambda: cells, key="retention-csv")
-    components.chart(
-        charts.retention(cells, measure, components.palette()),
+    led = cells.with_columns(pl.lit(currency or "").alias("currency"))
+    components.chart_of_people(
+        charts.retention(
+            people.behind(led, "retention", ["cohort_month", "period_number", "currency"]),
+            measure,
+            components.palette(),
+        ),
         f"Share of {measure} retained, by month of first payment and months since",
+        key="triangle",
     )
     if cells.filter(~pl.col("is_whole") & pl.col("rate").is_not_null()).height:
         st.caption(

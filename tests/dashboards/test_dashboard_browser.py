@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -239,6 +240,47 @@ def test_a_row_of_a_list_leads_to_its_account(page: Page, url: str, watched: Wat
     expect(page).not_to_have_url(re.compile("account="))
     page.goto(shared)  # what a colleague sees who gets the link
     expect(page.get_by_text("Where is this person stuck?")).to_be_visible()
+    settled(page)
+    watched.assert_quiet()
+
+
+# Page, the chart's key, where in it (shares of width and height), and whom that leads to.
+CELLS = (
+    (addresses.FUNNEL, "funnel-steps", 0.15, 0.6, "funnel,paid", "who reached “Started paying”"),
+    (addresses.RETENTION, "triangle", 0.32, 0.33, "retention,", "First paid in"),
+    (addresses.PLAN_CHANGES, "flows", 0.37, 0.52, "flow,", "Went from"),
+    (addresses.OVERDUE_PAYMENTS, "ageing-0", 0.3, 0.86, "ageing,90", "Over 90 days"),
+)
+
+
+@pytest.mark.parametrize(("place", "chart", "x", "y", "wanted", "told"), CELLS)
+def test_a_cell_of_a_chart_leads_to_the_people_behind_it(
+    page: Page, url: str, watched: Watched, place: str, chart: str, x: float, y: float,
+    wanted: str, told: str,
+) -> None:  # fmt: skip
+    page.goto(f"{url}/{place}")
+    settled(page)
+    drawn = page.locator(f".st-key-{chart}").get_by_test_id("stVegaLiteChart")
+    drawn.scroll_into_view_if_needed()
+    settled(page)
+    box = drawn.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(page).to_have_url(
+        re.compile(rf"/accounts\?.*people={re.escape(quote(wanted, safe=''))}")
+    )
+    expect(page.get_by_text("Only: ")).to_contain_text(told)
+    settled(page)
+    shared = page.url
+    page.get_by_role("button", name="Show everybody").click()
+    expect(page.get_by_text("600 accounts", exact=True)).to_be_visible()
+    expect(page).not_to_have_url(re.compile("people="))
+    page.locator(f"a[href*='/{place}']").first.click()  # the choice is not made a second time
+    expect(drawn).to_be_visible()
+    settled(page)
+    expect(page).to_have_url(re.compile(f"/{place}"))
+    page.goto(shared)  # what a colleague sees who gets the link
+    expect(page.get_by_text("Only: ")).to_contain_text(told)
     settled(page)
     watched.assert_quiet()
 
