@@ -46,6 +46,8 @@ LAKE: Final = "lake/events"
 PLAIN_FILES: Final = ("plan_prices.csv",)
 PRIVATE_FILES: Final = ("secrets.env", "login.toml")
 """Secrets, tokens and the dashboard's login."""
+FOREIGN: Final = frozenset(("lost+found",))
+"""What the root of a file system of its own holds, empty as it is."""
 SNAPSHOTS_MAX: Final = 3
 
 
@@ -179,7 +181,7 @@ def _prepare(target: Path, *, incremental: bool) -> Manifest | None:
     """The backup that is there, None for an empty folder or one that was begun and not finished."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_ours = (target / MANIFEST).exists() or (target / MARK).exists()
-    if not is_ours and any(target.iterdir()):
+    if not is_ours and {path.name for path in target.iterdir()} - FOREIGN:
         raise BackupRefusedError(f"{target} is not empty and no backup; choose an empty folder")
     if (target / MANIFEST).exists():
         if not incremental:

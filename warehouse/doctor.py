@@ -61,6 +61,10 @@ def examine(
         step = "start `hooklake serve` once, or name the right directory with --data-dir"
         return [Finding("data directory", "failure", f"{paths.root} does not exist", step)]
     findings = [*_permissions(paths), *_free_space(settings)]
+    if paths.restoring.exists() and not paths.ledger.exists():
+        step = "run `hooklake restore` again, as it was run before"
+        findings.append(Finding("ledger", "failure", "a restore was cut off here", step))
+        return findings
     if not paths.ledger.exists():
         findings.append(
             Finding("ledger", "warning", "nothing was ever received here", "start `hooklake serve`")

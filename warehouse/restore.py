@@ -28,6 +28,7 @@ from ingest.paths import DataDir, fsync_directory, keep_files_private
 from ingest.settings import Settings
 from ingest.tombstones import key_name, key_of
 from warehouse.backup import (
+    FOREIGN,
     LAKE,
     PLAIN_FILES,
     PRIVATE_FILES,
@@ -146,7 +147,7 @@ def _refuse_unless_empty(paths: DataDir) -> None:
     """What a restore that was cut off has left is no reason to refuse."""
     if not paths.root.exists():
         return
-    there = {path.name for path in paths.root.iterdir()}
+    there = {path.name for path in paths.root.iterdir()} - FOREIGN
     if there and (paths.ledger.name in there or ".restore" not in there or there - _OURS):
         raise RestoreRefusedError(
             f"{paths.root} is not empty; restore into a new directory with --data-dir, or move "

@@ -184,6 +184,14 @@ def test_secrets_are_in_it_only_when_asked_for_and_that_is_said(
     assert elsewhere(settings).paths.secrets.exists() is with_secrets
 
 
+def test_a_file_system_of_its_own_is_empty_enough(settings: Settings, target: Path) -> None:
+    for root in (target, elsewhere(settings).data_dir):
+        (root / "lost+found").mkdir(parents=True)
+    back_up(settings, target)
+    restore(elsewhere(settings), target)
+    assert complaints(elsewhere(settings)) == []
+
+
 def test_a_backup_of_nothing_is_refused(tmp_path: Path, target: Path) -> None:
     with pytest.raises(UsageError, match="nothing to back up"):
         back_up(Settings(data_dir=tmp_path / "none"), target)
@@ -267,6 +275,7 @@ def test_cut_off_at_any_file_the_same_command_finishes_it(
         restore(new, target)
     with pytest.raises(LedgerError, match="cut off"):
         open_ledger(new.paths.ledger)
+    assert complaints(new) == ["failure: a restore was cut off here"]
     monkeypatch.undo()
     restore(new, target)
     assert content_of(paths_of(new)) == content_of(paths_of(settings))

@@ -313,21 +313,25 @@ def test_the_catalogue_remembers_what_became_of_every_file(
     assert removed == 80
 
 
-def test_a_watcher_has_it_done_in_a_process_of_its_own(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOOKLAKE_FREE_BYTES_MIN", "0")
-    upkeep = Upkeep(settings.model_copy(update={"compact_interval_seconds": 0.01}))
+def test_a_watcher_has_it_done_and_ends_it_with_itself(settings: Settings) -> None:
+    environment = os.environ | {
+        "HOOKLAKE_FREE_BYTES_MIN": "0",
+        "HOOKLAKE_COMPACT_INTERVAL_SECONDS": "0.2",
+        "HOOKLAKE_COMPACT_GRACE_SECONDS": "0",
+    }
+    command = [sys.executable, "-m", "warehouse.cli", "refresh", "--watch", "--data-dir"]
+    watcher = subprocess.Popen([*command, str(settings.data_dir)], env=environment)
     try:
-
-        def compacted() -> bool:
-            upkeep.look()
-            return len(paths_of(settings)) == 2
-
-        wait_until(compacted, seconds=30, what="a compaction")
+        wait_until(lambda: len(paths_of(settings)) == 2, seconds=60, what="a compaction")
+        land(settings, range(40, 60))
+        wait_until(lambda: len(paths_of(settings)) <= 4, seconds=60, what="another one")
     finally:
-        upkeep.stop()
-    assert not upkeep.is_running
+        watcher.terminate()
+    assert watcher.wait(30) == 0
+    with held(settings.paths.rewrite_lock, wait_seconds=10) as nobody_compacts:
+        assert nobody_compacts
+    assert content_of(paths_of(settings)).rows == 120
+    assert complaints(settings) == []
 
 
 def test_an_interval_of_zero_never_compacts(settings: Settings) -> None:
