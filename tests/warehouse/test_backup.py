@@ -18,6 +18,7 @@ import pytest
 from lakes import complaints, land, on_disk, paths_of, published_rows, refresh
 
 from ingest.errors import HooklakeError, LedgerError, StorageError, UsageError
+from ingest.landing import land_now
 from ingest.ledger import open_ledger, open_read_only, read_counters
 from ingest.ledger_format import FORMAT_VERSION
 from ingest.settings import Settings
@@ -133,10 +134,13 @@ def test_it_is_consistent_while_everything_runs(settings: Settings, target: Path
     events = [report.events for report in reports]
     assert events == sorted(events)
     assert events[-1] > 24
-    restore(elsewhere(settings), target)
-    assert complaints(elsewhere(settings)) == []
-    landed = {path.name for path in paths_of(elsewhere(settings))}
+    new = elsewhere(settings)
+    restore(new, target)
+    landed = {path.name for path in paths_of(new)}
     assert {Path(file.path).name for file in read_manifest(target).lake} == landed
+    land_now(new)  # what waited at that instant
+    assert content_of(paths_of(new)).rows == events[-1]
+    assert complaints(new) == []
 
 
 def test_an_incremental_one_copies_what_is_new_and_drops_what_is_gone(
