@@ -77,6 +77,8 @@ def run(settings: Settings, *, full: bool = False, as_json: bool = False) -> int
     report = compact(settings, everything=full)
     if as_json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
+        for text in report.skipped:  # a watcher hears of it this way
+            sys.stderr.write(f"warning: {text}\n")
         return int(bool(report.skipped))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(

@@ -213,7 +213,9 @@ def test_a_damaged_file_is_never_hidden_in_a_merged_one(
 
     assert run(settings, as_json=True) == 1
 
-    report = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    assert damaged.name in told.err
+    report = json.loads(told.out)
     assert report["written"] == 1  # the other type's
     assert [damaged.name in text for text in report["skipped"]] == [True]
     assert [damaged.name in text for text in complaints(settings)] == [True]
