@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,12 @@ from warehouse.mentions import Mentions
 _TABLES: Final = (".csv", ".tsv")
 _LINES: Final = (*_TABLES, ".ndjson", ".jsonl", ".log", ".txt", "sql_history")
 _LOCKS: Final = ".lock"
+_OURS: Final = re.compile(
+    r"ledger\.sqlite(-wal|-shm)?|(state|serve|warehouse-\d+)\.duckdb(\.wal)?|\.warehouse.*\.tmp"
+)
+_CLOSED: Final = (b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\x00", b"BZh")
+"""How archives begin that are not looked into: zip, zstd, xz, bzip2."""
+_DUCKDB: Final = (8, b"DUCK")
 _GZIP: Final = b"\x1f\x8b"
 _PARQUET: Final = b"PAR1"
 
@@ -54,10 +61,7 @@ def _others(paths: DataDir) -> Iterator[Path]:
         ]
         for name in sorted(files):
             path = here / name
-            is_ours = path in known or (
-                here == paths.root
-                and name.startswith(("ledger.sqlite", "warehouse-", "state.duckdb", "serve.duckdb"))
-            )
+            is_ours = path in known or (here == paths.root and bool(_OURS.fullmatch(name)))
             if not is_ours and not name.endswith(_LOCKS) and not path.is_symlink():
                 yield path
 
@@ -76,10 +80,13 @@ def _is_backup(folder: Path) -> bool:
 
 
 def _clean_one(path: Path, mentions: Mentions) -> bool | None:
-    """True: changed; False: it speaks of the person and cannot be changed; None: it does not."""
+    """True: changed; False: it speaks of the person, or may, and stays; None: it does not."""
     raw = path.read_bytes()
     if raw.startswith(_PARQUET):
         return _clean_parquet(path, mentions)
+    at, magic = _DUCKDB
+    if raw.startswith(_CLOSED) or raw[at : at + len(magic)] == magic:
+        return False
     is_zipped = raw.startswith(_GZIP)
     text = gzip.decompress(raw) if is_zipped else raw
     if not mentions.found_in_bytes(text):

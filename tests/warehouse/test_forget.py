@@ -201,7 +201,16 @@ def test_what_cannot_be_changed_is_named(settings: Settings) -> None:
     backup.mkdir(parents=True)
     (backup / "manifest.json").write_text(f'{{"of": "{ANN}"}}')
     (settings.paths.root / "exports" / "odd.bin").write_bytes(b"\0" + ANN.encode() + b"\0")
-    assert erase(settings)["left"] == ["backups/monday (a backup)", "exports/odd.bin"]
+    (settings.paths.root / "old.zip").write_bytes(b"PK\x03\x04 whatever")
+    shutil.copy(settings.paths.ledger, settings.paths.root / "ledger.sqlite.bak")
+    shutil.copy(settings.paths.serve, settings.paths.root / "mine.duckdb")
+    assert erase(settings)["left"] == [
+        "backups/monday (a backup)",
+        "ledger.sqlite.bak",
+        "mine.duckdb",
+        "old.zip",
+        "exports/odd.bin",
+    ]
     assert ANN in (backup / "manifest.json").read_text()
 
 
