@@ -181,6 +181,7 @@ def test_a_rejection_says_what_was_wrong_with_the_proof(
     assert seen(connection) == expected
 
 
+@pytest.mark.slow
 def test_every_command_turns_its_own_row_green(receiver: Receiver) -> None:
     def hooklake(line: str) -> subprocess.CompletedProcess[str]:
         path = f"{HOOKLAKE.parent}{os.pathsep}{os.environ['PATH']}"

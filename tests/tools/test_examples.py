@@ -15,6 +15,7 @@ from ingest.examples import EXAMPLES
 from warehouse.cli import app
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_example_of_the_help_works(command: str, receiver: Receiver, tmp_path: Path) -> None:
     path = f"{HOOKLAKE.parent}{os.pathsep}{os.environ['PATH']}"

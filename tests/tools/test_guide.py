@@ -12,12 +12,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from receiver_process import HOOKLAKE, Receiver, environment
+
+from ingest import scenario as stories
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "hooks.example.com"
@@ -88,6 +91,18 @@ def test_its_lines_lead_from_an_empty_directory_to_a_full_checklist(tmp_path: Pa
     finally:
         os.killpg(running.pid, signal.SIGINT)
         running.wait(30)
+
+
+def test_the_story_shown_is_one_and_ends_well(tmp_path: Path) -> None:
+    [story] = blocks("toml")
+    path = tmp_path / "late.toml"
+    path.write_text(story)
+    told = stories.told(stories.load(str(path)), 1, 0, date(2026, 1, 1))
+    assert told.truth is not None
+    [episode] = told.truth.episodes
+    assert (episode.status, episode.notices, episode.cause) == ("recovered", 1, "non_renewal")
+    [period] = told.truth.periods
+    assert (period.plan_id, period.valid_to) == ("business", None)
 
 
 @dataclass(frozen=True)

@@ -309,6 +309,7 @@ def test_a_body_too_large_is_answered_not_lost(receiver: Receiver, tmp_path: Pat
 SCHEMES = ("standard", "stripe", "github", "shopify", "slack", "hmac", "token", "none")
 
 
+@pytest.mark.slow
 def test_every_scheme_is_sent_and_a_forgery_is_rejected(tmp_path: Path) -> None:
     ours = {
         "HOOKLAKE_VERIFY": ",".join(SCHEMES[:-1]),
