@@ -102,6 +102,7 @@ bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000'
 	@$(BIN)/python tests/bench/refresh.py $(ARGS)
 	@$(BIN)/python tests/bench/rebuild.py $(ARGS)
 	@$(BIN)/python tests/bench/compact.py $(ARGS)
+	@$(BIN)/python tests/bench/backfill.py
 	@$(BIN)/python tests/bench/dashboard.py $(ARGS)
 
 .PHONY: docs

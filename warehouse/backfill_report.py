@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 BAD_ROWS_SHOWN_MAX: Final = 20
 FIELDS_SHOWN_MAX: Final = 100
@@ -97,7 +104,7 @@ def show(console: Console, report: Report) -> None:
 
 @contextmanager
 def progress(*, is_shown: bool) -> Iterator[tuple[OnBytes, OnStage]]:
-    """A bar on standard error where that is a terminal: bytes read, then bytes parsed."""
+    """A bar on standard error where that is a terminal: text read, then parsed; rate, time left."""
     console = Console(stderr=True)
     if not is_shown or not console.is_terminal:
         yield (lambda _count: None), (lambda _stage: None)
@@ -105,7 +112,8 @@ def progress(*, is_shown: bool) -> Iterator[tuple[OnBytes, OnStage]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TaskProgressColumn(show_speed=True),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

@@ -29,7 +29,8 @@ from warehouse.novelty import note_keys
 ROWS_OF_A_FILE: Final = 250_000
 BUFFERED_BYTES_MAX: Final = 96 * 1024 * 1024
 """Text of the rows that may wait in memory; then the fuller half of the partitions is written."""
-WRITERS: Final = 2
+WRITERS: Final = 4
+"""Files written at a time: most of it is waiting for the disk."""
 FREE_SPACE_FACTOR: Final = 2
 """Backfill stops at twice the free space that the receiver wants, so that intake goes on."""
 Partition = tuple[str, str]

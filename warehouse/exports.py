@@ -36,6 +36,7 @@ WRAPPING_BYTES_MAX: Final = 64 * 1024
 """What headers and receipt may add to a body on its line."""
 ELEMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one element of a JSON array; of a longer one nothing tells where the next begins."""
+QUARANTINED: Final = frozenset(("body", "errors", "body_bytes", "received_at"))
 _ESCAPES_FACTOR: Final = 2
 _TIMESTAMP: Final = re.compile(r"[0-9]{10}")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -133,6 +134,14 @@ def row_of(number: int, text: bytes, body_bytes_max: int) -> Row | None:
     return row
 
 
+def is_wrapping(document: dict[str, Any]) -> bool:
+    """Whether an object that has a body is no event itself but stands around one.
+
+    `hooklake quarantine show --json` names the event's type beside the body it shows.
+    """
+    return not any(key in document for key in TYPE_KEYS) or document.keys() >= QUARANTINED
+
+
 def _line_bytes_max(body_bytes_max: int) -> int:
     return _ESCAPES_FACTOR * body_bytes_max + WRAPPING_BYTES_MAX
 
@@ -147,12 +156,15 @@ def unwrap(number: int, text: bytes) -> Row:
         return Row(number, text)
     body = document.get("body")
     # A number is text here as well, of a type of its own.
-    if type(body) not in (dict, str) or any(key in document for key in TYPE_KEYS):
+    if type(body) not in (dict, str) or not is_wrapping(document):
         return Row(number, text)
     exact = _member(text.decode(), "body") if isinstance(body, dict) else str(body)
     headers = _headers(document.get("headers"))
     received_at = document.get("received_at")
     timestamp = _first(headers, _TIMESTAMP_HEADERS)
+    delivery_id = document.get("delivery_id") if document.keys() >= QUARANTINED else None
+    if isinstance(delivery_id, str):
+        headers.setdefault(_ID_HEADERS[0], delivery_id.strip())
     return Row(
         number,
         exact.encode(),

@@ -105,7 +105,10 @@ def compare(
     }
     if not files:
         return {}
-    _read_candidates(connection, [each for each in staged if each[0] in files])
+    chosen = [each for each in staged if each[0] in files]
+    _create_view(connection, "staged", [path for _, path, _ in chosen])
+    _settle_repetitions(connection, has_lake=bool(lake_files))
+    _read_candidates(connection, chosen)
     if lake_files:
         _know_lake(connection)
     _judge(connection)
@@ -126,21 +129,33 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, file: int) -> pl.DataFram
     return found
 
 
+def _settle_repetitions(connection: duckdb.DuckDBPyConnection, *, has_lake: bool) -> None:
+    """Fill `repeated` with rows whose id and very body are stored: nothing is left to compare."""
+    if has_lake:
+        connection.execute(
+            "create table repeated as select candidates.seq, candidates.file"
+            " from staged join candidates using (seq)"
+            " semi join lake on staged.event_id = lake.event_id and staged.payload = lake.payload"
+        )
+    else:
+        connection.execute("create table repeated (seq bigint, file integer)")
+
+
 def _read_candidates(
     connection: duckdb.DuckDBPyConnection, staged: Sequence[tuple[int, Path, str]]
 ) -> None:
-    """Fill `parsed` with what the contested rows say."""
+    """Fill `parsed` with what the other contested rows say."""
     kinds = pl.DataFrame(
         [(number, event_type) for number, _, event_type in staged],
         schema={"file": pl.Int32, "event_type": pl.String},
         orient="row",
     )
     connection.register("kinds", kinds.to_arrow())
-    _create_view(connection, "staged", [path for _, path, _ in staged])
     connection.execute(
-        "create table parsed as select staged.seq, candidates.file, staged.event_id,"
-        f" coalesce(candidates.digest, {DIGEST}) as digest, sha256(payload) as body"
-        " from staged join candidates using (seq) join kinds using (file)"
+        "create table parsed as with open as (select * from candidates anti join repeated using"
+        " (seq)) select staged.seq, open.file, staged.event_id,"
+        f" coalesce(open.digest, {DIGEST}) as digest, sha256(payload) as body"
+        " from staged join open using (seq) join kinds using (file)"
     )
     connection.unregister("kinds")
 
@@ -177,6 +192,8 @@ def _judge(connection: duckdb.DuckDBPyConnection) -> None:
         )
         select parsed.seq, parsed.file, final_id, coalesce(is_renamed, false) as is_renamed
         from parsed left join fresh using (seq)
+        union all
+        select seq, file, null, false from repeated
         """
     )
 

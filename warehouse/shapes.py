@@ -16,6 +16,7 @@ from ingest.contract import OTHER, OTHER_TYPE, TYPE_BY_NAME, TYPE_KEYS, EventTyp
 from ingest.parse import Reading
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.values import PLAN_KEYS
+from warehouse.exports import QUARANTINED, is_wrapping
 from warehouse.text_lines import PADDING
 
 Path = tuple[str, ...]
@@ -91,8 +92,8 @@ class _Leaf(str):
 
 def _shape(text: str, document: dict[str, Any]) -> Shape:
     body = document.get("body")
-    is_wrapped = type(body) in (dict, str) and not any(key in document for key in TYPE_KEYS)
-    if is_wrapped and type(body) is str:
+    is_wrapped = type(body) in (dict, str) and is_wrapping(document)
+    if is_wrapped and (type(body) is str or document.keys() >= QUARANTINED):
         raise _NoShapeError
     root: Path = ("body",) if is_wrapped else ()
     event: dict[str, Any] = document["body"] if is_wrapped else document

@@ -1,8 +1,8 @@
 """Opens an export of any known format as lines of JSON: what each file is, told by its bytes.
 
-NDJSON is read as it is, a JSON array element by element; CSV and Parquet are read by a process of
-their own (tables.py). gzip and zstd are unpacked on the way. Nothing is followed out of a folder:
-symbolic links in it are passed over.
+NDJSON is read as it is, a JSON array (or objects over several lines each) element by element; CSV
+and Parquet are read by a process of their own (tables.py). gzip and zstd are unpacked on the way.
+Nothing is followed out of a folder: symbolic links in it are passed over.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ingest.errors import UsageError
-from warehouse.json_arrays import ArrayError, array_lines
+from warehouse.json_arrays import ArrayError, array_lines, object_lines
 
 Read = Callable[[int], bytes]
-Format = Literal["ndjson", "array", "csv", "parquet"]
+Format = Literal["ndjson", "array", "objects", "csv", "parquet"]
 Compression = Literal["gzip", "zstd"]
 
 _NAMES: Final = ("ndjson", "jsonl", "json", "csv", "tsv")
@@ -40,6 +40,7 @@ _PARQUET: Final = b"PAR1"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _HEAD_BYTES: Final = 4096
 _TABLE_NAME: Final = re.compile(r".*\.[ct]sv(?:\.gz|\.zst)?", re.IGNORECASE)
+_OBJECT_OVER_LINES: Final = re.compile(rb"\{[ \t\r]*\n[ \t\r\n]*\"")
 _PATTERN: Final = re.compile(r"[*?\[]")
 
 
@@ -126,8 +127,10 @@ def recognise(path: Path, options: TableOptions) -> Source:
 
 def _format(path: Path, head: bytes, options: TableOptions) -> Format:
     text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
-    if text.startswith(b"{"):
-        found: Format = "ndjson"
+    if _OBJECT_OVER_LINES.match(text):
+        found: Format = "objects"
+    elif text.startswith(b"{"):
+        found = "ndjson"
     elif text.startswith(b"[") and not _is_line_of_json(text):
         found = "array"
     elif _TABLE_NAME.fullmatch(path.name) or options.is_given:
@@ -183,8 +186,8 @@ def opened(source: Source, *, element_bytes_max: int) -> Iterator[Read]:
         if source.format == "ndjson":
             yield read_on
         else:
-            blocks = array_lines(read_on, element_bytes_max=element_bytes_max)
-            yield _reader(source.path, blocks)
+            split = array_lines if source.format == "array" else object_lines
+            yield _reader(source.path, split(read_on, element_bytes_max=element_bytes_max))
 
 
 def guarded(path: Path, read: Read, size: int) -> bytes:

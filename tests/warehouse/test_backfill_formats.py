@@ -26,7 +26,7 @@ from ingest.population import World
 from warehouse.backfill import table_options
 from warehouse.columns import Columns, ColumnsError
 from warehouse.exports import Row, examine, rows
-from warehouse.json_arrays import ArrayError, array_lines
+from warehouse.json_arrays import ArrayError, array_lines, object_lines
 from warehouse.sources import ExportError, TableOptions
 
 LIMIT = 4096
@@ -114,6 +114,36 @@ def test_any_array_in_blocks_of_any_size_comes_out_element_by_element(
 
     lines = b"".join(array_lines(read_some, element_bytes_max=10_000)).splitlines()
     assert [json.loads(line) for line in lines] == elements
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_what_the_quarantine_shows_is_read_as_the_body_it_kept(
+    tmp_path: Path, indent: int | None
+) -> None:
+    shown = {
+        "seq": 7,
+        "received_at": "2026-01-02T03:04:05.000000Z",
+        "event_type": "overdue_payment",
+        "errors": [],
+        "body_bytes": 3,
+        "delivery_id": "m1",
+        "body": BODIES[0].decode(),
+    }
+    path = tmp_path / "e.json"
+    path.write_text((json.dumps(shown, indent=indent) + "\n") * 2)
+    assert [row.body for row in read(path)] == [BODIES[0]] * 2
+    assert {row.signed_id for row in read(path)} == {"m1"}
+    assert {row.own_received_at for row in read(path)} == {1_767_323_045_000_000}
+
+
+@given(
+    st.lists(st.dictionaries(st.text('a"\\{'), st.text("b}]{\\"), max_size=3)), st.integers(1, 9)
+)
+def test_objects_over_several_lines_come_out_one_by_one(elements: list[Any], size: int) -> None:
+    text = "\n".join(json.dumps(element, indent=2) for element in elements).encode()
+    parts = iter([text[at : at + size] for at in range(0, len(text), size)])
+    lines = b"".join(object_lines(lambda _size: next(parts, b""), element_bytes_max=10_000))
+    assert [json.loads(line) for line in lines.splitlines()] == elements
 
 
 def test_what_is_no_element_still_gets_a_line_of_its_own() -> None:
