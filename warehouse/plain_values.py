@@ -76,17 +76,31 @@ def texts(data: bytes, values: Values) -> pa.Array:
     """The values as an Arrow column that points into `data`; nothing is copied."""
     count = len(values.start)
     is_there = values.size >= 0
-    size = np.maximum(values.size, 0)
-    everywhere = np.ndarray((len(data) - 15,), "V16", buffer=data, strides=(1,))
-    views = everywhere[values.start - 4].view(np.int32).reshape(-1, 4)
-    is_long = size > _INLINE
-    views[:, 0] = size
-    views[:, 1:] &= _MASKS[np.minimum(size, _INLINE + 1)]
-    views[:, 2] = np.where(is_long, 0, views[:, 2])
-    views[:, 3] = np.where(is_long, values.start, views[:, 3])
-    validity = None if is_there.all() else pa.py_buffer(np.packbits(is_there, bitorder="little"))
+    present = np.flatnonzero(is_there)
+    if len(present) == count:
+        views, validity = _views(data, values.start, values.size), None
+    else:
+        views = np.zeros((count, 4), np.int32)
+        views[present] = _views(data, values.start[present], values.size[present])
+        validity = pa.py_buffer(np.packbits(is_there, bitorder="little"))
     buffers = [validity, pa.py_buffer(views), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.string_view(), count, buffers)
+
+
+def _views(data: bytes, start: Integers, size: Integers) -> npt.NDArray[np.int32]:
+    """Arrow's views: length, and the text itself if it is short, else its beginning and place."""
+    everywhere = np.ndarray((len(data) - 15,), "V16", buffer=data, strides=(1,))
+    views = everywhere[start - 4].view(np.int32).reshape(-1, 4)
+    views[:, 0] = size
+    is_long = size > _INLINE
+    if not is_long.all():
+        views[:, 1:] &= _MASKS[np.minimum(size, _INLINE + 1)]
+        views[:, 2] = np.where(is_long, 0, views[:, 2])
+        views[:, 3] = np.where(is_long, start, views[:, 3])
+    else:
+        views[:, 2] = 0
+        views[:, 3] = start
+    return views
 
 
 _MASKS: Final = np.array(

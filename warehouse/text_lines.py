@@ -20,6 +20,7 @@ PIECE_BYTES: Final = 8 * 1024 * 1024
 PADDING: Final = 4_096
 """Zero bytes around a piece's text: a window of this size may be read at any of its bytes."""
 SIMPLE_BYTES_MAX: Final = 32 * 1024
+_CACHED_BYTES: Final = 128 * 1024
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NEWLINE, _RETURN, _QUOTE, _BACKSLASH, _SPACE = b'\n\r"\\ '
 
@@ -100,7 +101,7 @@ def index(text: bytes, *, bytes_max: int) -> Lines:
     data = b"".join((bytes(PADDING), text, bytes(PADDING)))
     buffer = np.frombuffer(data, np.uint8)
     inside = buffer[PADDING : PADDING + len(text)]
-    special = np.flatnonzero((inside < _SPACE) | (inside == _BACKSLASH)) + PADDING
+    special, quotes = _marks(inside)
     kinds = buffer[special]
     breaks = special[kinds == _NEWLINE]
     if not text.endswith(b"\n"):
@@ -116,10 +117,19 @@ def index(text: bytes, *, bytes_max: int) -> Lines:
     if not is_ascii and not _is_utf8(text):
         high = np.flatnonzero(inside >= 0x80) + PADDING
         is_simple[np.searchsorted(breaks, high)] = False
-    quotes = np.flatnonzero(inside == _QUOTE) + PADDING
     first_quote = np.searchsorted(quotes, starts)
     quote_count = np.searchsorted(quotes, ends) - first_quote
     return Lines(data, is_ascii, buffer, starts, ends, is_simple, quotes, first_quote, quote_count)
+
+
+def _marks(inside: npt.NDArray[np.uint8]) -> tuple[Integers, Integers]:
+    """Where control characters and backslashes, and where quotes stand."""
+    special, quotes = [], []
+    for at in range(0, max(1, len(inside)), _CACHED_BYTES):
+        part = inside[at : at + _CACHED_BYTES]
+        special.append(np.flatnonzero((part < _SPACE) | (part == _BACKSLASH)) + (PADDING + at))
+        quotes.append(np.flatnonzero(part == _QUOTE) + (PADDING + at))
+    return np.concatenate(special), np.concatenate(quotes)
 
 
 def _is_utf8(text: bytes) -> bool:
