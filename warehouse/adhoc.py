@@ -9,7 +9,7 @@ AdhocError
 `- NothingPublishedError  there is no warehouse yet                             exit 1
 RefusedError
 |- QueryRefusedError      not a single SELECT, or reaches for a file            exit 4
-`- QueryStoppedError      time or memory was up                                 exit 4
+`- QueryStoppedError      time or memory was up, or cancelled                   exit 4
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class QueryRefusedError(RefusedError):
 
 
 class QueryStoppedError(RefusedError):
-    """Time or memory was up."""
+    """Time or memory was up, or whoever asked wants no answer any more."""
 
     code = "query_stopped"
 
@@ -99,8 +99,11 @@ def execute(
     max_rows: int = MAX_ROWS,
     timeout_seconds: float = TIMEOUT_SECONDS,
     memory_bytes: int = MEMORY_BYTES_MAX,
+    cancelled: threading.Event | None = None,
 ) -> Answer:
     """The whole answer of one SELECT, at most max_rows rows (0: all).
+
+    cancelled: once set, by whatever thread, the query ends within a tenth of a second.
 
     Values: DECIMAL as Decimal, TIMESTAMPTZ as datetime in UTC, DATE as date, LIST as list, STRUCT
     and MAP as dict, what Python has no type for as text.
@@ -112,6 +115,7 @@ def execute(
         max_rows=max_rows,
         timeout_seconds=timeout_seconds,
         memory_bytes=memory_bytes,
+        cancelled=cancelled,
     ) as result:
         rows = list(result)
         return Answer(result.columns, result.types, rows, result.is_capped)
@@ -125,6 +129,7 @@ def opened(
     max_rows: int = MAX_ROWS,
     timeout_seconds: float = TIMEOUT_SECONDS,
     memory_bytes: int = MEMORY_BYTES_MAX,
+    cancelled: threading.Event | None = None,
 ) -> Iterator[Result]:
     """As execute(), row by row. The time runs until the block ends; then the process is gone.
 
@@ -164,8 +169,10 @@ def opened(
     timer = threading.Timer(timeout_seconds, end)
     timer.daemon = True
     timer.start()
+    if cancelled is not None:
+        threading.Thread(target=_end_when, args=(cancelled, process), daemon=True).start()
     try:
-        parts = _parts(process, request, is_late, timeout_seconds)
+        parts = _parts(process, request, is_late, timeout_seconds, cancelled)
         head = next(parts)
         result = Result(tuple(head["columns"]), tuple(head["types"]), iter(()))
         result.rows = _rows(parts, result)
@@ -180,11 +187,20 @@ def opened(
                     pipe.close()
 
 
+def _end_when(cancelled: threading.Event, process: subprocess.Popen[str]) -> None:
+    """Watch for as long as the process lives."""
+    while process.poll() is None:
+        if cancelled.wait(0.1):
+            process.kill()
+            return
+
+
 def _parts(
     process: subprocess.Popen[str],
     request: dict[str, Any],
     is_late: threading.Event,
     timeout_seconds: float,
+    cancelled: threading.Event | None,
 ) -> Iterator[dict[str, Any]]:
     """The sandbox's lines up to its last; its errors, and its death, as ours."""
     assert process.stdin is not None
@@ -201,6 +217,8 @@ def _parts(
         yield part
         if "end" in part:
             return
+    if cancelled is not None and cancelled.is_set():
+        raise QueryStoppedError("cancelled before it was answered")
     if is_late.is_set():
         raise QueryStoppedError(
             f"stopped after {timeout_seconds:g} s; narrow the query, or give it longer with "

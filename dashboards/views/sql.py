@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,14 @@ from dashboards import answers, charts, components, context, definitions, format
 from dashboards.filters import Filters
 from dashboards.source import Source
 from ingest.errors import HooklakeError
+from ingest.paths import DataDir
 from warehouse import adhoc
 
 ROWS_MAX: Final = 10_000
 MEMORY_BYTES_MAX: Final = 1 << 30
 QUERIES_AT_ONCE_MAX: Final = 2
 WAIT_SECONDS_MAX: Final = 5
+LOOK_SECONDS: Final = 0.2
 LETTERS_MAX: Final = 50_000
 HISTORY_MAX: Final = 20
 TIME_LIMITS: Final = (10, 30, 60)
@@ -92,8 +95,39 @@ def _editor(source: Source) -> None:
             )
     st.session_state[_KEPT] = query
     if is_asked:
-        with st.spinner("Asking the sandbox …", show_time=True):
-            _keep(_ask(query or "", limit or TIME_LIMITS[0], source.version.version))
+        _wait_for(query or "", limit or TIME_LIMITS[0], source.version.version)
+
+
+def _wait_for(query: str, limit: int, version: int) -> None:
+    """Ask in a thread of its own, so that this one notices Cancel, a new question or a closed tab.
+
+    Streamlit tells a script to end when it draws something; whatever ends it ends the query.
+    """
+    cancelled = threading.Event()
+    installation = context.installation()
+    slot = st.empty()
+    with ThreadPoolExecutor(1) as threads, slot.container():
+        st.button(
+            "Cancel",
+            key="cancel",
+            on_click=lambda: _keep(_cancelled(query, version)),
+            help="Ends the query; its process is gone at once.",
+        )
+        drawn = st.empty()
+        asked = threads.submit(_ask, installation.data_dir, query, limit, version, cancelled)
+        try:
+            with st.spinner("Asking the sandbox …", show_time=True):
+                while not wait([asked], timeout=LOOK_SECONDS).done:
+                    drawn.empty()
+            _keep(asked.result())
+        finally:
+            cancelled.set()
+    slot.empty()
+
+
+def _cancelled(query: str, version: int) -> Outcome:
+    error = adhoc.QueryStoppedError("cancelled before it was answered")
+    return Outcome(query, datetime.now(UTC), 0.0, version, error=error)
 
 
 def _take_example(examples: list[answers.Example]) -> None:
@@ -102,7 +136,9 @@ def _take_example(examples: list[answers.Example]) -> None:
         st.session_state[_EDITOR] = examples[number].query
 
 
-def _ask(query: str, limit: int, version: int) -> Outcome:
+def _ask(
+    data: DataDir, query: str, limit: int, version: int, cancelled: threading.Event
+) -> Outcome:
     asked_at, began = datetime.now(UTC), time.perf_counter()
 
     def outcome(**result: Any) -> Outcome:
@@ -116,11 +152,12 @@ def _ask(query: str, limit: int, version: int) -> Outcome:
         )
     try:
         answer = adhoc.execute(
-            context.installation().data_dir,
+            data,
             query,
             max_rows=ROWS_MAX,
             timeout_seconds=limit,
             memory_bytes=MEMORY_BYTES_MAX,
+            cancelled=cancelled,
         )
         return outcome(frame=answers.frame_of(answer), is_capped=answer.is_capped)
     except HooklakeError as error:

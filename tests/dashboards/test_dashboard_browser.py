@@ -308,6 +308,28 @@ def test_a_question_is_answered_refused_and_downloaded(
     watched.assert_quiet()
 
 
+def test_a_question_that_takes_too_long_can_be_cancelled(
+    page: Page, url: str, watched: Watched
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{url}/{addresses.SQL}")
+    settled(page)
+    endless = "select count(*) from dim_accounts a, dim_accounts b, dim_accounts c, dim_accounts d"
+    page.get_by_role("textbox", name="SELECT").fill(endless + " where a.mrr + b.mrr > c.mrr * 9")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("The query was stopped.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    page.get_by_role("textbox", name="SELECT").fill("select 41 + 1 as answer")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("1 row", exact=True)).to_be_visible()
+    settled(page)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390  # nothing to be scrolled sideways on a phone
+    watched.assert_quiet()
+
+
 def test_an_export_is_a_csv_without_formulas(
     browser: Browser, tmp_path: Path, watched: Watched
 ) -> None:

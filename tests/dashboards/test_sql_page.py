@@ -19,6 +19,7 @@ from warehouse_builder import build_warehouse
 from dashboards import addresses, answers, charts, queries, theme
 from dashboards.export import formula_safe_csv
 from dashboards.views import sql
+from ingest.paths import DataDir
 from warehouse.adhoc import Answer, QueryError, QueryStoppedError
 
 __all__ = ["environment"]  # a fixture of the pages' tests, used here as well
@@ -190,24 +191,36 @@ def test_a_caret_stands_under_the_place() -> None:
     assert answers.pointed("select", QueryError("no", 9, 1)) is None
 
 
+def _asked(data_dir: Path, query: str, limit: int) -> sql.Outcome:
+    return sql._ask(DataDir(data_dir), query, limit, 1, threading.Event())
+
+
+def test_a_cancelled_question_ends_at_once_and_frees_its_place(full_dir: Path) -> None:
+    cancelled = threading.Event()
+    threading.Timer(0.5, cancelled.set).start()
+    endless = "select count(*) from range(1000000000000) a, range(9) b"
+    outcome = sql._ask(DataDir(full_dir), endless, 60, 1, cancelled)
+    assert isinstance(outcome.error, QueryStoppedError) and "cancelled" in str(outcome.error)
+    assert outcome.seconds < 20
+    assert _asked(full_dir, "select 1 as n", 10).error is None
+
+
 def test_time_is_up_for_a_query_and_not_for_the_page(
-    full_dir: Path, monkeypatch: pytest.MonkeyPatch
+    full_dir: Path,
 ) -> None:
-    monkeypatch.setenv("HOOKLAKE_DATA_DIR", str(full_dir))
-    stopped = sql._ask("select count(*) from range(1000000000000) a, range(9) b", 1, version=1)
+    stopped = _asked(full_dir, "select count(*) from range(1000000000000) a, range(9) b", 1)
     assert isinstance(stopped.error, QueryStoppedError) and stopped.frame is None
     assert 1 <= stopped.seconds < 10
-    after = sql._ask("select 1 as n", 10, version=1)
+    after = _asked(full_dir, "select 1 as n", 10)
     assert after.error is None and after.frame is not None
 
 
 def test_only_so_many_questions_run_at_once(
     full_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOOKLAKE_DATA_DIR", str(full_dir))
     monkeypatch.setattr(sql, "_running", threading.BoundedSemaphore(1))
     monkeypatch.setattr(sql, "WAIT_SECONDS_MAX", 0.01)
     with sql._running:
-        refused = sql._ask("select 1 as n", 10, version=1)
+        refused = _asked(full_dir, "select 1 as n", 10)
     assert isinstance(refused.error, QueryStoppedError) and "ask again" in str(refused.error)
-    assert sql._ask("select 1 as n", 10, version=1).error is None
+    assert _asked(full_dir, "select 1 as n", 10).error is None
