@@ -7,12 +7,13 @@ import random
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from ingest.deliver import signer_of
 from tests.e2e.installation import descendants, wait_until
 
 from .accounting import settle, wait_for_acknowledgements
-from .hooklake import besieged
+from .hooklake import END_SECONDS_MAX, besieged
 from .load import Book, under_load
 from .outcome import NO_LOSS, Outcome, Scale
 
@@ -24,7 +25,7 @@ SEED = 20261122
 
 
 def run(scale: Scale) -> Outcome:
-    """The receiver alone, its whole family, or its landing process first."""
+    """The receiver alone, its whole family, its landing process first, or its writing process."""
     bar = f"{NO_LOSS}, first acknowledgement <= {FIRST_ACKNOWLEDGEMENT_SECONDS_MAX:.0f} s"
     outcome = Outcome("kill", bar)
     chance = random.Random(SEED)
@@ -44,12 +45,16 @@ def run(scale: Scale) -> Outcome:
             slowest = max(slowest, time.monotonic() - started)
             enough = before + chance.randint(*ACKNOWLEDGED_BEFORE_KILL)
             wait_for_acknowledgements(book, enough, seconds=30, what="acknowledgements")
-            victim = chance.choice(("receiver", "family", "lander"))
+            victim = chance.choice(("receiver", "family", "lander", "writer"))
             if victim == "lander":
-                _kill_a_child(receiver.pid)
+                _kill_child(receiver.pid, "ingest.landing")
                 wait_for_acknowledgements(
                     book, enough + 1, seconds=30, what="an acknowledgement without a lander"
                 )
+            if victim == "writer":
+                _kill_child(receiver.pid, "ingest.writer")
+                code = receiver.wait(END_SECONDS_MAX)
+                outcome.require(code == 1, f"cycle {cycle}: without a writer it ended with {code}")
             hooklake.kill(receiver, orphans=victim == "family")
             outcome.cycles = cycle
             if cycle % REFRESH_EVERY_CYCLES == 0:
@@ -64,7 +69,16 @@ def run(scale: Scale) -> Outcome:
     return outcome
 
 
-def _kill_a_child(pid: int) -> None:
-    children = wait_until(lambda: descendants(pid), seconds=5, what="a landing process")
+def _kill_child(pid: int, module: str) -> None:
+    def running() -> list[int]:
+        return [child for child in descendants(pid) if module in _words_of(child)]
+
+    (child,) = wait_until(running, seconds=5, what=f"a process that runs {module}")
     with suppress(ProcessLookupError):
-        os.kill(children[0], signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
+
+
+def _words_of(pid: int) -> list[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
