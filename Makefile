@@ -104,6 +104,7 @@ bench: $(STAMP) ## speed, as ratios measured in one run (ARGS='--events 1000000'
 	@$(BIN)/python tests/bench/compact.py $(ARGS)
 	@$(BIN)/python tests/bench/backfill.py
 	@$(BIN)/python tests/bench/dashboard.py $(ARGS)
+	@$(BIN)/python -m tests.bench.freshness $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## every table, column, test and its lineage as one page: build/docs/index.html
