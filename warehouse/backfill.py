@@ -77,7 +77,7 @@ def run(
     try:
         with progress(is_shown=not as_json) as (on_bytes, on_stage):
             on_stage("reading")
-            exports = examine(paths, on_bytes, options)
+            exports = examine(paths, on_bytes, options, _replaced(settings))
             on_stage("parsing")
             if dry_run:
                 report = _rehearse(settings, exports, on_bytes, on_stage)
@@ -99,6 +99,18 @@ def run(
     else:
         show(console, report)
     return 0
+
+
+def _replaced(settings: Settings) -> set[Path]:
+    """Our own lake's files that were merged or undone, and lie there until they are removed."""
+    if not settings.paths.ledger.exists():
+        return set()
+    lake = settings.paths.lake.resolve()
+    with open_read_only(settings.paths.ledger) as connection:
+        return {
+            lake / str(path)
+            for (path,) in connection.execute("select path from files where status = 'replaced'")
+        }
 
 
 def _load(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -74,13 +74,15 @@ def examine(
     paths: Sequence[Path],
     on_bytes: Callable[[int], None] = lambda _count: None,
     options: TableOptions | None = None,
+    skipped: Collection[Path] = (),
 ) -> list[Export]:
     """Every file of the paths, each read once whole for its checksum.
 
+    skipped: files that are passed over in folders.
     Raises: ExportError naming the first path that cannot be loaded, and why.
     """
     exports = []
-    sources = [recognise(path, options or TableOptions()) for path in find_files(paths)]
+    sources = [recognise(path, options or TableOptions()) for path in find_files(paths, skipped)]
     for source in sources:
         digest, lines, size, last = sha256(), 0, 0, b"\n"
         with opened(source, element_bytes_max=ELEMENT_BYTES_MAX) as read:

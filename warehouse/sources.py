@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,26 +72,31 @@ class Source:
     options: TableOptions
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
+def find_files(paths: Sequence[Path], skipped: Collection[Path] = ()) -> list[Path]:
     """The files the paths mean, each once: folders opened, patterns filled in, in order.
 
+    skipped: files that are passed over in folders.
     Raises: ExportError naming the first path that means nothing.
     """
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if _is_export(file)]
+            inside = [
+                file.resolve()
+                for file in sorted(path.rglob("*"))
+                if _is_export(file) and file.resolve() not in skipped
+            ]
             if not inside:
                 raise ExportError(
                     f"cannot load {path}: the folder has no file that ends in {', '.join(SUFFIXES)}"
                 )
-            found |= dict.fromkeys(file.resolve() for file in inside)
+            found |= dict.fromkeys(inside)
         elif path.is_file():
             found[path.resolve()] = None
         elif path.exists():
             raise ExportError(f"cannot load {path}: it is neither a file nor a folder")
         elif _PATTERN.search(str(path)) and (matches := _matches(path)):
-            found |= dict.fromkeys(find_files(matches))
+            found |= dict.fromkeys(find_files(matches, skipped))
         else:
             raise ExportError(f"cannot load {path}: there is no such file or folder")
     return list(found)

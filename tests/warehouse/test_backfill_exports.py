@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.exports import ExportError, Row, examine, rows, unwrap
@@ -75,12 +75,14 @@ def test_what_is_no_wrapping_stays_a_body(line: bytes) -> None:
     assert unwrap(1, line) == Row(1, line)
 
 
+@settings(deadline=None)
 @given(st.binary().filter(lambda found: b"\n" not in found))
 def test_no_line_raises(line: bytes) -> None:
     assert unwrap(1, line).line == 1
     assert unwrap(1, b'{"body":' + line + b"}").line == 1
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none()

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.contract import BUSINESS_COLUMNS
@@ -85,6 +85,7 @@ def test_an_array_is_its_elements(tmp_path: Path) -> None:
     assert read(path) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.recursive(
@@ -136,6 +137,7 @@ def test_what_the_quarantine_shows_is_read_as_the_body_it_kept(
     assert {row.own_received_at for row in read(path)} == {1_767_323_045_000_000}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.text('a"\\{'), st.text("b}]{\\"), max_size=3)), st.integers(1, 9)
 )

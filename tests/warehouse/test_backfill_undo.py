@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import apsw
 import duckdb
 import pytest
 
+from ingest import delivery_log
 from ingest.catalogue import live_files
-from ingest.errors import UsageError
-from ingest.landing import land_now
+from ingest.errors import LedgerError, UsageError
+from ingest.landing import land_now, pending_since
 from ingest.ledger import Delivery, open_ledger, open_read_only, store_deliveries, transaction
 from ingest.parse import Arrival, parse_body
 from ingest.settings import Settings, load_settings
@@ -119,6 +121,25 @@ def test_an_unknown_or_unfinished_load_is_refused(
         undo.undo(settings, report["batch_id"])
 
 
+def test_a_load_whose_undoing_fails_halfway_is_still_there_as_a_whole(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = load(settings, capsys, export(settings, [*events()[:9], b"bad"]))
+
+    def fail(*_: Any) -> None:
+        raise apsw.FullError("disk full")
+
+    before = lake(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("warehouse.undo.count", fail)
+        with pytest.raises(LedgerError, match="undoing"):
+            undo.undo(settings, report["batch_id"])
+    assert lake(settings) == before
+    assert len(quarantined(settings)) == 1
+    assert failures(settings) == []
+    assert undo.undo(settings, report["batch_id"]).events == 9
+
+
 def test_what_was_replayed_out_of_the_quarantine_stays(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,11 +185,17 @@ def test_an_event_is_in_the_tables_once_whichever_came_first(
 def test_loaded_rows_are_no_fresh_events(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What follows fresh events follows the inbox, which a load never enters."""
-    load(settings, capsys, export(settings, events()))
+    """What follows fresh events follows the inbox, which a load never enters, not even with the
+    lines it quarantines."""
+    load(settings, capsys, export(settings, [*events(), b"bad"]))
     with open_read_only(settings.paths.ledger) as ledger:
         for table in ("inbox", "duplicates", "landings"):
             assert ledger.execute(f"select count(*) from {table}").fetchone() == (0,)
+        until = delivery_log.newest_seq(ledger)
+        assert until >= len(events())
+        heard = delivery_log.deliveries(ledger, delivery_log.Filter(), after=0, until=until)
+        assert list(heard) == []
+        assert pending_since(ledger) is None
     assert {row[0] for row in lake(settings, "origin")} == {"backfill"}
     check_books(settings)
 
