@@ -22,7 +22,7 @@ from ingest.identity import RENAME_DIGITS
 from ingest.parse import Arrival, Event, parse_body
 from warehouse.content_ids import DIGEST
 
-MEMORY_LIMIT: Final = "1GB"
+MEMORY_LIMIT: Final = "512MB"
 HITS_AT_ONCE: Final = 10_000
 _FAR_FUTURE: Final = 2**62
 _RENAMED: Final = f"'^(.*)~[0-9a-f]{{{RENAME_DIGITS}}}$'"
