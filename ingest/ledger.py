@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ from ingest.paths import DataDir
 from ingest.tombstones import tombstones
 
 BUSY_TIMEOUT_MS: Final = 5_000
+CREATION_SECONDS_MAX: Final = 1.0
+CREATION_POLL_SECONDS: Final = 0.01
 FIELD_NAMES_MAX: Final = 1_000
 FIELD_NAMES_OF_A_DELIVERY_MAX: Final = 100
 FURTHER_FIELDS: Final = "…"
@@ -427,7 +430,10 @@ def _refuse_half_restored(path: Path) -> None:
 
 
 def _check_readable(connection: apsw.Connection, path: Path) -> None:
-    found = _format_of(connection)
+    found, deadline = _format_of(connection), time.monotonic() + CREATION_SECONDS_MAX
+    while found is None and time.monotonic() < deadline:  # its file is there before its tables
+        time.sleep(CREATION_POLL_SECONDS)
+        found = _format_of(connection)
     if found is None:
         raise LedgerError(f"{path} is no ledger of hooklake; name the right one with --data-dir")
     if found > FORMAT_VERSION:

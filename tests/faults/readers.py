@@ -20,6 +20,7 @@ import duckdb
 
 from ingest.catalogue import live_files
 from ingest.deliver import signer_of
+from ingest.errors import HooklakeError
 from ingest.landing import land_now
 from ingest.paths import DataDir
 from tests.e2e.installation import wait_until
@@ -196,7 +197,7 @@ def main() -> None:
     while not select.select([sys.stdin], [], [], 0)[0]:
         try:
             print(json.dumps(_read(data_dir)), flush=True)  # noqa: T201
-        except (duckdb.Error, OSError, AssertionError) as error:
+        except (duckdb.Error, OSError, AssertionError, HooklakeError) as error:
             print(f"error: {type(error).__name__}: {error}", flush=True)  # noqa: T201
 
 

@@ -167,3 +167,22 @@ def test_the_first_format_is_what_the_first_version_made(tmp_path: Path, old: Pa
 
     assert schema_of(connection) == schema_of(kept)
     kept.close()
+
+
+def test_a_reader_waits_for_a_ledger_that_is_just_being_made(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    apsw.Connection(str(path)).execute("pragma journal_mode = wal")
+    assert path.stat().st_size > 0
+    making = threading.Timer(0.2, lambda: open_ledger(path).close())
+    making.start()
+
+    assert live_files(path) == []
+    making.join()
+
+
+def test_a_database_that_is_no_ledger_is_named_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    apsw.Connection(str(path)).execute("create table other (x integer)")
+
+    with pytest.raises(LedgerError, match="is no ledger of hooklake"), open_read_only(path):
+        pass
