@@ -140,6 +140,25 @@ def funnel_steps(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def funnel_comparison(frame: pl.DataFrame, filters: Filters) -> pl.DataFrame:
+    """label, accounts, percent, accounts_before, percent_before, points: a row per step, in order.
+
+    frame: queries.funnel_by_day(). A percentage is NULL where nobody registered, and points, the
+    difference of the two, where either is.
+    """
+    now, before = (
+        funnel_steps(part(frame, filters, "cohort_date")).with_columns(
+            (100 * pl.col("overall_rate")).alias("percent")
+        )
+        for part in (this_period, previous_period)
+    )
+    return now.select("label", "accounts", "percent").with_columns(
+        before["accounts"].alias("accounts_before"),
+        before["percent"].alias("percent_before"),
+        (now["percent"] - before["percent"]).alias("points"),
+    )
+
+
 def cohorts(frame: pl.DataFrame, filters: Filters, days: int) -> pl.DataFrame:
     """cohort (date), registered, matured, paid, rate (NULL where nobody matured), is_matured.
 

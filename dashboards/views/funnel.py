@@ -24,6 +24,8 @@ def draw(source: Source, filters: Filters) -> None:
         )
         return
     _steps(period, filters)
+    if filters.has_previous:
+        _comparison(by_day, filters)
     with components.cards("conversion"):
         for days in WINDOWS:
             conversion_card(by_day, filters, days)
@@ -51,6 +53,29 @@ def _steps(period: pl.DataFrame, filters: Filters) -> None:
         for label, rate in steps.select("label", "step_rate").rows()[1:]
     ]
     st.caption(" · ".join(rates))
+
+
+def _comparison(by_day: pl.DataFrame, filters: Filters) -> None:
+    """Both periods step by step, those of the earlier one having had the longer time."""
+    compared = figures.funnel_comparison(by_day, filters)
+    with st.expander(f"Against the {formats.counted(filters.days, 'day')} before"):
+        st.caption(
+            "Shares are of all who registered in their period. Whoever registered in the earlier "
+            "one has had longer to come this far; the cards below compare equal times."
+        )
+        number, share = st.column_config.NumberColumn, "%.1f %%"
+        components.table(
+            compared,
+            {
+                "label": st.column_config.TextColumn("Step"),
+                "accounts": number("This period", format="localized"),
+                "percent": number("of registered", format=share),
+                "accounts_before": number("Period before", format="localized"),
+                "percent_before": number("of registered ", format=share),
+                "points": number("Change, points", format="%+.1f"),
+            },
+            key="comparison",
+        )
 
 
 def _time_cards(source: Source, filters: Filters) -> None:

@@ -124,3 +124,26 @@ def test_no_more_currencies_are_drawn_than_a_page_has_room_for() -> None:
     assert figures.currencies_left_out(frame) == 3
     assert figures.currencies_left_out(frame.head(4)) == 0
     assert figures.currencies_left_out(frame.head(0)) == 0
+
+
+def test_two_periods_are_compared_step_by_step() -> None:
+    """1-2 November: 4 registered, 2 with a workspace, 1 paid; 30-31 October: 10, 6, 0.
+
+    50 % against 60 % is 10 points down, 25 % against 0 % is 25 up.
+    """
+    frame = pl.DataFrame(
+        {
+            "cohort_date": [date(2026, 10, 30), date(2026, 11, 1), date(2026, 11, 2)],
+            "registered": [10, 3, 1],
+            "workspace": [6, 2, 0],
+            "paid": [0, 1, 0],
+            "renewed": [0, 0, 0],
+        }
+    )
+    filters = Filters(date(2026, 11, 1), date(2026, 11, 2))
+    compared = figures.funnel_comparison(frame, filters)
+    assert compared["accounts"].to_list() == [4, 2, 1, 0]
+    assert compared["accounts_before"].to_list() == [10, 6, 0, 0]
+    assert compared["points"].round(6).to_list() == [0, -10, 25, 0]
+    nobody = figures.funnel_comparison(frame.filter(pl.col("registered") < 10), filters)
+    assert nobody["percent_before"].to_list() == [None] * 4 == nobody["points"].to_list()
