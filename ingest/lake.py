@@ -107,21 +107,33 @@ def write_range(
 
 
 def write_again(
-    paths: DataDir, part: pl.DataFrame, like: LakeFile, *, relative: str
+    paths: DataDir, rows: pl.LazyFrame, like: LakeFile, *, relative: str
 ) -> WrittenFile:
     """Write other rows of a file's range as the file `relative` of its partition; durable then.
 
-    part: the columns of FILE_SCHEMA by rising seq. Raises: LandingError.
+    rows: the columns of FILE_SCHEMA by rising seq, never held as a whole. Raises: LandingError.
     """
     target = paths.lake / relative
+    temporary = paths.staging / target.name
     try:
         ensure_directory_durably(paths.staging, below=paths.staging)
-        temporary = paths.staging / target.name
-        size, digest = write_synced(part.select(*FILE_SCHEMA), temporary)
+        rows.sink_parquet(
+            temporary,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            row_group_size=ROW_GROUP_ROWS,
+            maintain_order=True,
+        )
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        size, digest = temporary.stat().st_size, file_sha256(temporary)
+        count = int(pl.scan_parquet(temporary).select(pl.len()).collect().item())
         temporary.rename(target)
         fsync_directory(target.parent)
     except OSError as error:
-        raise LandingError(f"writing {target} anew: {error.strerror}") from error
+        raise LandingError(f"writing {target} anew: {error.strerror or error}") from error
+    except pl.exceptions.PolarsError as error:
+        raise LandingError(f"writing {target} anew: {type(error).__name__}") from error
     return WrittenFile(
         relative,
         like.event_type,
@@ -129,7 +141,7 @@ def write_again(
         like.node,
         like.first_seq,
         like.last_seq,
-        part.height,
+        count,
         size,
         digest,
     )

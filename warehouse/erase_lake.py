@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -23,9 +24,9 @@ from ingest.landing import enter_files
 from ingest.ledger import transaction
 from ingest.paths import DataDir, fsync_directory
 from ingest.rewrites import begin, remove, replaced_before
-from warehouse.person import IS_THEIRS, Person, lake_reader, name_in
+from warehouse.person import IS_THEIRS, SHORT_TEXT, Person, lake_reader, name_in
 
-_TEXT_COLUMNS: Final = tuple(name for name, kind in FILE_SCHEMA.items() if kind == pl.String())
+_PLACE: Final = "place"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Rewritten:
     new: WrittenFile | None
     erased: int
     redacted: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """theirs: the person's rows, with their place in the file; changed: other people's by place."""
+
+    theirs: pl.DataFrame
+    changed: dict[int, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -75,56 +84,105 @@ def rewrite(
     """
     done = []
     for each in found:
-        source = paths.lake / each.file.path
-        try:
-            frame = pl.read_parquet(source, hive_partitioning=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise LandingError(
-                f"reading {source} to write it anew: {error}; `hooklake doctor` says whether it is"
-                " damaged, a backup may hold it whole"
-            ) from error
-        left, erased, redacted = without(frame, person)
-        if not erased and not redacted:
+        judged = judge(paths, each.file, person)
+        if not judged.theirs.height and not judged.changed:
             continue
         new = None
-        if left.height:
+        if each.file.rows > judged.theirs.height:
             relative = _next_generation(connection, each.file.path)
             begin(connection, relative)
-            new = write_again(paths, left, each.file, relative=relative)
-        done.append(Rewritten(each.file, new, erased, redacted))
+            rows = left_of(paths, each.file, judged)
+            new = write_again(paths, rows, each.file, relative=relative)
+            if new.rows != each.file.rows - judged.theirs.height:
+                raise LandingError(
+                    f"writing {relative}: it has {new.rows} rows of {each.file.rows}, and"
+                    f" {judged.theirs.height} were to go; `hooklake doctor` says what is wrong"
+                )
+        done.append(Rewritten(each.file, new, judged.theirs.height, len(judged.changed)))
     return done
 
 
-def without(frame: pl.DataFrame, person: Person) -> tuple[pl.DataFrame, int, int]:
-    """The rows that stay, how many do not, and how many were freed of the person's address."""
-    nobody = pl.col("account_id").is_null() & pl.col("owner_id").is_null()
-    theirs = frame.select(
-        (
-            pl.col("account_id").is_in(list(person.accounts)).fill_null(value=False)
-            | pl.col("owner_id").is_in(list(person.owners)).fill_null(value=False)
-            | (nobody & pl.col("workspace_id").is_in(list(person.workspaces))).fill_null(
-                value=False
-            )
-        ).alias("theirs")
-    )["theirs"].to_list()
+def judge(paths: DataDir, file: LakeFile, person: Person) -> Judged:
+    """Which rows of a file are the person's, and which only speak of the person.
+
+    Bounded by these rows, however large the file is. Raises: LandingError where it is unreadable.
+    """
+    source = paths.lake / file.path
+    try:
+        candidates = _scanned(source).filter(_may_be_theirs(person)).collect(engine="streaming")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LandingError(
+            f"reading {source} to write it anew: {type(error).__name__}; `hooklake doctor` says"
+            " whether it is damaged, a backup may hold it whole"
+        ) from None
     mentions = person.mentions
-    columns = [frame[name].to_list() for name in ("event_id", "delivery_id", "payload")]
-    touched: dict[int, dict[str, Any]] = {}
-    for index, texts in enumerate(zip(*columns, strict=True)):
-        if theirs[index] or not any(text and mentions.found(text) for text in texts):
-            continue
-        row = frame.row(index, named=True)
-        if is_theirs_by_payload(person, row["account_id"], row["owner_id"], row["payload"]):
-            theirs[index] = True
-        else:
-            touched[index] = redacted_row(person, row)
-    erased = sum(theirs)
-    if touched:
-        replaced = pl.DataFrame(list(touched.values()), schema=frame.schema)
-        order = pl.Series("place", list(touched), dtype=pl.UInt32)
-        others = frame.with_row_index("place").filter(~pl.col("place").is_in(list(touched)))
-        frame = pl.concat([others, replaced.insert_column(0, order)]).sort("place").drop("place")
-    return frame.filter(~pl.Series(theirs, dtype=pl.Boolean)), erased, len(touched)
+    is_theirs: list[bool] = []
+    changed: dict[int, dict[str, Any]] = {}
+    for row, is_stated in zip(
+        candidates.to_dicts(), candidates.select(_theirs(person)).to_series().to_list(), strict=True
+    ):
+        texts = (row["event_id"], row["delivery_id"], row["payload"])
+        is_spoken_of = not is_stated and any(text and mentions.found(text) for text in texts)
+        is_theirs.append(
+            is_stated
+            or (
+                is_spoken_of
+                and is_theirs_by_payload(person, row["account_id"], row["owner_id"], row["payload"])
+            )
+        )
+        if is_spoken_of and not is_theirs[-1]:
+            changed[row[_PLACE]] = redacted_row(person, row)
+    return Judged(candidates.filter(pl.Series(is_theirs, dtype=pl.Boolean)), changed)
+
+
+def left_of(paths: DataDir, file: LakeFile, judged: Judged) -> pl.LazyFrame:
+    """The rows that stay, in their order, those that spoke of the person changed."""
+    rows = _scanned(paths.lake / file.path).filter(
+        ~pl.col(_PLACE).is_in(judged.theirs[_PLACE].to_list())
+    )
+    if judged.changed:
+        schema = {_PLACE: pl.UInt32(), **FILE_SCHEMA}
+        new = pl.DataFrame(list(judged.changed.values()), schema=schema).lazy()
+        joined = rows.join(
+            new.with_columns(pl.lit(value=True).alias("is_changed")),
+            on=_PLACE,
+            how="left",
+            maintain_order="left",
+            suffix="_changed",
+        )
+        rows = joined.with_columns(
+            pl.when("is_changed").then(f"{name}_changed").otherwise(name).alias(name)
+            for name in FILE_SCHEMA
+        )
+    return rows.select(*FILE_SCHEMA)
+
+
+def _scanned(path: Path) -> pl.LazyFrame:
+    frame = pl.scan_parquet(
+        path, hive_partitioning=False, schema=pl.Schema(FILE_SCHEMA), glob=False
+    )
+    return frame.with_row_index(_PLACE)
+
+
+def _theirs(person: Person) -> pl.Expr:
+    """As IS_THEIRS."""
+    names_nobody = pl.col("account_id").is_null() & pl.col("owner_id").is_null()
+    return (
+        pl.col("account_id").is_in(sorted(person.accounts)).fill_null(value=False)
+        | pl.col("owner_id").is_in(sorted(person.owners)).fill_null(value=False)
+        | (names_nobody & pl.col("workspace_id").is_in(sorted(person.workspaces))).fill_null(
+            value=False
+        )
+    )
+
+
+def _may_be_theirs(person: Person) -> pl.Expr:
+    found = _theirs(person)
+    if person.accounts:
+        pattern = f"(?i){person.mentions.loose_pattern}"
+        for name in SHORT_TEXT:
+            found |= pl.col(name).str.contains(pattern).fill_null(value=False)
+    return found
 
 
 def is_theirs_by_payload(

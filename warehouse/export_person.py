@@ -16,7 +16,6 @@ from typing import Any
 
 import apsw
 import duckdb
-import polars as pl
 
 from ingest.catalogue import live_files
 from ingest.contract import LAKE_COLUMNS
@@ -25,7 +24,7 @@ from ingest.ledger import INBOX_COLUMNS, open_read_only
 from ingest.paths import DataDir
 from ingest.settings import Settings
 from ingest.since import rfc3339
-from warehouse.erase_lake import Found, search, without
+from warehouse.erase_lake import Found, judge, search
 from warehouse.forget import read_address
 from warehouse.output_file import output_file
 from warehouse.person import IS_THEIRS, Person, alone, known_as, lake_reader, name_in, named
@@ -73,7 +72,7 @@ def everything_about(paths: DataDir, person: Person, *, is_linked: bool) -> dict
             kept = _of_ledger(ledger, whole)
             events = _of_lake(paths, whole, found)
             tables = _of_warehouse(paths, whole)
-    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+    except duckdb.Error as error:
         raise StorageError(
             f"reading the lake for a person failed ({type(error).__name__}); `hooklake doctor` says"
             " which file is damaged"
@@ -93,14 +92,10 @@ def _of_lake(paths: DataDir, person: Person, found: Iterable[Found]) -> list[dic
     """Every stored row that an erasure would take, those recognised by their payload included."""
     events: list[dict[str, Any]] = []
     for each in found:
-        frame = pl.read_parquet(paths.lake / each.file.path, hive_partitioning=False)
-        left, _, _ = without(frame, person)
-        stayed = set(zip(left["node"].to_list(), left["seq"].to_list(), strict=True))
         place = {"event_type": each.file.event_type, "event_month": each.file.event_month}
-        for row in frame.to_dicts():
-            if (row["node"], row["seq"]) not in stayed:
-                whole = {**row, **place}
-                events.append({name: _plain(whole[name]) for name in LAKE_COLUMNS})
+        for row in judge(paths, each.file, person).theirs.to_dicts():
+            whole = {**row, **place}
+            events.append({name: _plain(whole[name]) for name in LAKE_COLUMNS})
     return events
 
 

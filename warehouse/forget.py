@@ -14,7 +14,6 @@ from typing import Any
 
 import apsw
 import duckdb
-import polars as pl
 from rich.console import Console
 from rich.prompt import Confirm
 
@@ -25,7 +24,7 @@ from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
-from warehouse.erase_lake import Found, search, without
+from warehouse.erase_lake import Found, judge, search
 from warehouse.erase_ledger import Removed, census
 from warehouse.erasure import report_of, request
 from warehouse.person import Person, alone, known_as, lake_reader, named
@@ -121,7 +120,7 @@ def look(paths: DataDir, person: Person, *, is_linked: bool) -> Preview:
             whole = (known_as if is_linked else alone)(person, reader, ledger)
             found: list[Found] = search(reader, str(paths.lake.resolve()), files, whole)
             removed = _counted(paths, ledger, whole, found)
-    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+    except duckdb.Error as error:
         raise StorageError(
             f"searching the lake for a person failed ({type(error).__name__}); `hooklake doctor`"
             " says which file is damaged"
@@ -140,8 +139,8 @@ def _counted(
     events, redacted = waiting.events, waiting.redacted
     for each in found:
         if each.others:  # only reading them tells whose they are
-            frame = pl.read_parquet(paths.lake / each.file.path, hive_partitioning=False)
-            _, erased, freed = without(frame, person)
+            judged = judge(paths, each.file, person)
+            erased, freed = judged.theirs.height, len(judged.changed)
         else:
             erased, freed = each.theirs, 0
         events, redacted = events + erased, redacted + freed
