@@ -29,7 +29,8 @@ from ingest.http_protocol import (
     HEADER_FRAME_BYTES,
     Exchange,
 )
-from ingest.observe import LineLimit, Metrics, log
+from ingest.logs import LineLimit, log
+from ingest.metrics import Metrics
 from ingest.openapi import openapi_document
 from ingest.settings import WEBHOOK_PATH, Settings
 from ingest.verify import Headers, Rejected, Request, Verifier

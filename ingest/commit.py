@@ -27,7 +27,7 @@ from typing import Any, Final, cast
 
 from ingest.errors import LedgerError
 from ingest.frames import Answer, Frames, Handed, Health, frame
-from ingest.observe import log
+from ingest.logs import log
 
 GROUP_RECORDS_MAX: Final = 512
 GROUP_BYTES_MAX: Final = 8 * 1024 * 1024

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Final
 
-from ingest.observe import log
+from ingest.logs import log
 from ingest.settings import Settings
 
 LANDER_DRAIN_SECONDS_MAX: Final = 4.0

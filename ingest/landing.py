@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import apsw
 import polars as pl
@@ -33,9 +33,8 @@ from ingest.contract import FILE_COLUMNS
 from ingest.errors import LandingError, LedgerError
 from ingest.lake import FILE_SCHEMA, WrittenFile, write_range
 from ingest.ledger import describe, open_ledger, single_integer, transaction
-from ingest.observe import configure_logging, log
+from ingest.logs import configure_logging, log
 from ingest.paths import DataDir, keep_files_private
-from ingest.settings import Settings
 
 LANDING_BYTES_MAX: Final = 64 * 1024 * 1024
 WAIT_SECONDS_MAX: Final = 3.0
@@ -51,6 +50,29 @@ _RAW_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
+class Wanted(Protocol):
+    """What landing has to know; `Settings` says it."""
+
+    @property
+    def paths(self) -> DataDir: ...
+    @property
+    def land_rows_max(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The parent's settings, checked there; to load them again would cost 12 MiB of memory."""
+
+    data_dir: str
+    land_interval_seconds: float
+    land_rows_max: int
+    log_level: str
+
+    @property
+    def paths(self) -> DataDir:
+        return DataDir(Path(self.data_dir))
+
+
 @dataclass(frozen=True)
 class LandingReport:
     """events, files: what this call landed. is_complete: nothing pending at the call is left."""
@@ -60,7 +82,7 @@ class LandingReport:
     is_complete: bool
 
 
-def land_now(settings: Settings) -> LandingReport:
+def land_now(settings: Wanted) -> LandingReport:
     """Land all that is pending; beside a running receiver wait for its next landing (3 s at most).
 
     Raises: LedgerError, LandingError.
@@ -88,7 +110,7 @@ def land_now(settings: Settings) -> LandingReport:
         connection.close()
 
 
-def land_all(connection: apsw.Connection, settings: Settings) -> None:
+def land_all(connection: apsw.Connection, settings: Wanted) -> None:
     """Land all that is pending, ranges planned before a crash included.
 
     The caller holds the landing lock. Raises: LandingError, apsw.Error.
@@ -158,7 +180,7 @@ def _landed_until(connection: apsw.Connection) -> int:
     )
 
 
-def _land_until(connection: apsw.Connection, settings: Settings, target: int) -> tuple[int, int]:
+def _land_until(connection: apsw.Connection, settings: Wanted, target: int) -> tuple[int, int]:
     """Land up to sequence number `target` at least; what arrives meanwhile would never let it end.
 
     Returns how many events and files that were.
@@ -230,7 +252,7 @@ def _rows_between(connection: apsw.Connection, first: int, last: int) -> pl.Data
     ).with_columns(pl.col("occurred_at").dt.strftime("%Y-%m").alias("event_month"))
 
 
-def _work(settings: Settings) -> int:
+def _work(settings: _Given) -> int:
     """The receiver's child: land until standard input closes, then land the rest."""
     logger = log("landing")
     paths = settings.paths
@@ -282,9 +304,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keep_files_private()
-    given = json.loads(arguments[0])
-    # the parent has checked them, perhaps with options that go before the environment
-    settings = Settings.model_construct(data_dir=Path(given.pop("data_dir")), **given)
+    settings = _Given(**json.loads(arguments[0]))
     configure_logging(settings.log_level)
     return _work(settings)
 

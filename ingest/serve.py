@@ -29,7 +29,8 @@ from ingest.errors import HooklakeError, LedgerError
 from ingest.introduce import introduce
 from ingest.lander import Lander
 from ingest.ledger import open_ledger
-from ingest.observe import METRICS_FOLDER_VARIABLE, configure_logging, log
+from ingest.logs import configure_logging, log
+from ingest.metrics import METRICS_FOLDER_VARIABLE
 from ingest.paths import keep_files_private
 from ingest.settings import Settings, ensure_credentials
 from ingest.worker import BACKLOG, SICK_EXIT_CODE, listen, sent_settings

@@ -27,7 +27,8 @@ from ingest.frames import Answer, Handed, Health
 from ingest.http_protocol import KEEP_ALIVE_SECONDS, BoundedProtocol
 from ingest.lander import Lander
 from ingest.ledger import open_read_only, read_counters
-from ingest.observe import Metrics, configure_logging
+from ingest.logs import configure_logging
+from ingest.metrics import Metrics
 from ingest.paths import keep_files_private
 from ingest.settings import NamedSecret, Settings
 

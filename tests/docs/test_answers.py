@@ -8,7 +8,7 @@ from types import ModuleType
 
 import readme
 
-from ingest import app, http_protocol, observe
+from ingest import app, http_protocol, metrics
 from ingest.openapi import openapi_document
 from ingest.settings import SCHEMES, WEBHOOK_PATH, Settings
 
@@ -65,7 +65,7 @@ def test_replayable_schemes_carry_the_warning() -> None:
 def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
     exported = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for family in observe.Metrics().registry.collect()
+        for family in metrics.Metrics().registry.collect()
     }
     rows = readme.table(readme.section("Answers"), first_heading="metric")
     assert {row.name for row in rows} == exported

@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 
-from ingest import observe
-from ingest.observe import LineLimit
+from ingest import logs
+from ingest.logs import LineLimit
 
 FAILING = """
 import logging
-from ingest.observe import configure_logging
+from ingest.logs import configure_logging
 from ingest.parse import Arrival, parse_document
 
 configure_logging("info")
@@ -38,7 +38,7 @@ def test_a_librarys_error_names_its_kind_and_our_line_but_never_its_message() ->
 def test_ten_lines_a_minute_pass_and_the_others_are_counted() -> None:
     limit = LineLimit()
     passed = [limit.allows(now=30.0) for _ in range(12)]
-    assert passed == [True] * observe.LINES_A_MINUTE + [False, False]
+    assert passed == [True] * logs.LINES_A_MINUTE + [False, False]
     assert limit.take_suppressed() == 2
     assert limit.allows(now=60.0)
     assert limit.take_suppressed() == 0
