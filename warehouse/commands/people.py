@@ -1,0 +1,77 @@
+"""What is kept about one person, and its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest.settings import load_settings
+from warehouse.commands.options import AsJson, DataDir, leave
+
+commands = typer.Typer()
+
+
+@commands.command()
+def forget(
+    email: Annotated[
+        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
+    ] = None,
+    data_dir: DataDir = None,
+    owner_id: Annotated[
+        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
+    ] = None,
+    unlinked: Annotated[
+        bool,
+        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
+    ] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased; erase nothing.")
+    ] = False,
+    is_certain: Annotated[
+        bool, typer.Option("--yes", help="Ask no question on a terminal.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person for good: ledger, lake, warehouses, exports; leave a certificate."""
+    from warehouse import forget as eraser
+
+    leave(
+        eraser.run(
+            load_settings(data_dir),
+            email,
+            owner_id=owner_id,
+            is_linked=not unlinked,
+            is_dry=is_dry,
+            is_certain=is_certain,
+            as_json=as_json,
+        )
+    )
+
+
+@commands.command("export-person")
+def export_person(
+    email: Annotated[
+        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
+    ] = None,
+    data_dir: DataDir = None,
+    owner_id: Annotated[
+        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
+    ] = None,
+    unlinked: Annotated[
+        bool,
+        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a new file (0600) instead.")
+    ] = None,
+) -> None:
+    """Print everything kept about a person as one JSON document."""
+    from warehouse import export_person as exporter
+
+    leave(
+        exporter.run(
+            load_settings(data_dir), email, owner_id=owner_id, is_linked=not unlinked, output=output
+        )
+    )
