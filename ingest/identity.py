@@ -6,15 +6,28 @@ Source: events.md, `event_id`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 Business = Sequence[str | bool | None]
 """The values of `contract.BUSINESS_COLUMNS` in their order, as canonical text."""
 
 RENAME_DIGITS: Final = 12
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Compact JSON. `JSONEncoder.encode` makes a C encoder at every call; this one is made once."""
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    escape = json.encoder.encode_basestring
+    iterate = make(None, encoder.default, escape, None, ":", ",", False, False, True)
+    return lambda value: "".join(iterate(value, 0))
+
+
+_encode: Final = _encoder()
 
 
 def canonical_json(business: Business) -> str:

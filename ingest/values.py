@@ -92,9 +92,10 @@ def read_date(value: Any) -> str | None:
         text = value.strip()
         if _DATE.fullmatch(text):
             try:
-                return date.fromisoformat(text).isoformat()
+                date.fromisoformat(text)
             except ValueError:
                 return None
+            return text
     instant = read_instant(value)
     if instant is None:
         return None
