@@ -1,6 +1,6 @@
 """Receives deliveries and keeps them: from an HTTP request to a row in the lake.
 
-A request enters at `http_protocol` (limits, deadlines) and `app` (routes, answers), is proved by
+A request enters at `http_protocol` (limits, deadlines), `app` (routes) and `receiver`, is proved by
 `verify` and handed to `commit`, the queue before the writing process (`writer`): there it is read
 by `strict_json` and `parse` along the tables of `contract` and written into the SQLite `ledger`
 with whatever else arrived meanwhile; only then is it answered. `landing` moves committed rows into

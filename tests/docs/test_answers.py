@@ -8,7 +8,7 @@ from types import ModuleType
 
 import readme
 
-from ingest import app, http_protocol, metrics
+from ingest import http_protocol, metrics, receiver, responses
 from ingest.openapi import openapi_document
 from ingest.settings import SCHEMES, WEBHOOK_PATH, Settings
 
@@ -39,7 +39,9 @@ def of_connection_is_plausible(codes: set[int]) -> bool:
 
 
 def test_the_receivers_source_holds_no_other_refusal() -> None:
-    assert raised_codes(app, "AnswerError") <= documented_codes()
+    for module in (receiver, responses):
+        assert raised_codes(module, "AnswerError")
+        assert raised_codes(module, "AnswerError") <= documented_codes()
 
 
 def test_every_path_is_documented() -> None:

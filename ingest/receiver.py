@@ -1,0 +1,263 @@
+"""The way of one delivery through the listening process, and the answers it may get.
+
+`_admit` checks what the headers say -> the body is read within its limits -> `Verifier` proves the
+sender -> `Committer` has it read, stored and answered by the writing process. No answer with a 2xx
+status is sent before the transaction that holds the delivery has been synced.
+
+Source: design.md, "HTTP".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ingest.commit import NotStoredError, OutcomeUnknownError
+from ingest.frames import Answer, Handed
+from ingest.http_protocol import (
+    EXCHANGE_KEY,
+    HEADER_BYTES_MAX,
+    HEADER_FRAME_BYTES,
+    Exchange,
+)
+from ingest.logs import LineLimit, log
+from ingest.metrics import Metrics
+from ingest.responses import (
+    FAILED,
+    NOT_STORED,
+    AnswerError,
+    Receive,
+    Scope,
+    Send,
+    send_answer,
+    send_json,
+    send_refusal,
+    too_large,
+)
+from ingest.settings import Settings
+from ingest.verify import Headers, Rejected, Request, Verifier
+
+BODY_SECONDS_MAX: Final = 10.0
+HEADER_FIELDS_MAX: Final = 64
+LENGTH_KEY: Final = "hooklake.length"
+
+
+class Storage(Protocol):
+    """What the application needs of the commit side."""
+
+    @property
+    def queue_bytes(self) -> int: ...
+    def submit(self, delivery: Handed) -> asyncio.Future[Answer]: ...
+    def note_rejection(
+        self, *, received_at: int, reason: str, detail: str, client: str | None, body_bytes: int
+    ) -> None: ...
+
+
+class Readiness(Protocol):
+    """Whether a delivery can be stored durably right now."""
+
+    def problem(self) -> str | None:
+        """A key of `NOT_STORED`, or None."""
+
+    def report(self) -> dict[str, Any]:
+        """Free bytes, landing lag and the like, for `/readyz` and the metrics."""
+
+
+class _ClientGoneError(Exception):
+    """Nobody is left to be answered."""
+
+
+class Receiver:
+    """Answers deliveries. `now`: Unix time in seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        readiness: Readiness,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._verifier = Verifier(settings)
+        self._storage = storage
+        self._readiness = readiness
+        self._metrics = metrics
+        self._now = now
+        self._arriving_bytes = 0
+        self._log = log("receiver")
+        self._rejection_lines = LineLimit()
+        self._rejection_records = LineLimit(60)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, body = await self._deliver(scope, receive)
+        except AnswerError as error:
+            await send_refusal(error, self._metrics, scope, receive, send)
+        except _ClientGoneError:
+            self._metrics.refused.labels("client_gone").inc()
+        except Exception as error:  # noqa: BLE001 - a bug of ours is 503, never silence or 500
+            self._metrics.refused.labels("error").inc()
+            self._log.error("failed", kind=type(error).__name__)
+            answer = {"status": "unavailable", "reason": FAILED}
+            await send_json(scope, send, 503, answer, True, receive)
+        else:
+            await send_answer(scope, send, status, body, False, receive)
+
+    async def _deliver(self, scope: Scope, receive: Receive) -> Answer:
+        declared: int | None = scope[LENGTH_KEY]
+        if declared is not None and declared > self._settings.body_bytes_max:
+            raise too_large(self._settings.body_bytes_max)
+        headers = Headers(scope["headers"])
+        _check_encoding(headers)
+        problem = self._readiness.problem()
+        if problem is not None:
+            raise AnswerError(503, problem, NOT_STORED[problem], is_closing=declared != 0)
+        body = await self._read_body(scope, receive, declared)
+        now = self._now()
+        verdict = self._verifier.verify(
+            Request(headers, body, now, scope.get("path_params", {}).get("token"))
+        )
+        received_at = int(now * 1_000_000)
+        if isinstance(verdict, Rejected):
+            self._note_rejection(verdict, scope, received_at, len(body))
+            raise _RejectedAnswer(verdict)
+        self._metrics.count(self._metrics.key_uses, verdict.scheme, verdict.key_name)
+        proof = f"{verdict.scheme}:{verdict.key_name}"
+        return await self._store(
+            (body, received_at, verdict.delivery_id, verdict.signed_at, proof), scope
+        )
+
+    async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
+        """The whole body. Raises: AnswerError, _ClientGoneError."""
+        exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+        body = None if exchange is None else exchange.complete_body()
+        if body is None:
+            body = await self._collect_body(receive)
+        if len(body) > self._settings.body_bytes_max:
+            raise too_large(self._settings.body_bytes_max)
+        if declared is not None and len(body) != declared:
+            raise AnswerError(
+                400, "short_body", "fewer bytes arrived than were declared", is_closing=True
+            )
+        return body
+
+    async def _collect_body(self, receive: Receive) -> bytes:
+        """A body out of its parts.
+
+        All unfinished bodies share one bound, so that slow senders cannot fill the memory together.
+        """
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientGoneError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    self._arriving_bytes += len(parts[-1])
+                    if size > self._settings.body_bytes_max:
+                        raise too_large(self._settings.body_bytes_max)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+                    if self._arriving_bytes > self._settings.queue_bytes_max:
+                        raise AnswerError(
+                            503, "queue_full", NOT_STORED["queue_full"], is_closing=True
+                        )
+        except TimeoutError:
+            raise AnswerError(
+                408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
+            ) from None
+        finally:
+            self._arriving_bytes -= size
+
+    async def _store(self, delivery: Handed, scope: Scope) -> Answer:
+        try:
+            return await self._storage.submit(delivery)
+        except NotStoredError as error:
+            raise AnswerError(503, error.reason, NOT_STORED[error.reason]) from None
+        except OutcomeUnknownError:
+            exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+            if exchange is not None:
+                exchange.abort()
+            raise _ClientGoneError from None
+
+    def _note_rejection(
+        self, verdict: Rejected, scope: Scope, received_at: int, body_bytes: int
+    ) -> None:
+        reasons = "+".join(sorted({refusal.reason for refusal in verdict.refusals}))
+        if self._rejection_records.allows():
+            client = scope.get("client")
+            self._storage.note_rejection(
+                received_at=received_at,
+                reason=reasons,
+                detail=verdict.reason,
+                client=client[0] if client else None,
+                body_bytes=body_bytes,
+            )
+        if self._rejection_lines.allows():
+            self._log.warning(
+                "rejected",
+                reasons=reasons,
+                detail=verdict.reason,
+                unlogged_before=self._rejection_lines.take_suppressed(),
+            )
+
+
+class _RejectedAnswer(AnswerError):  # noqa: N818
+    def __init__(self, verdict: Rejected) -> None:
+        super().__init__(401, "not_verified", verdict.reason)
+
+
+def _check_encoding(headers: Headers) -> None:
+    for value in headers.all(b"content-encoding"):
+        if value.strip().lower() not in (b"", b"identity"):
+            raise AnswerError(
+                415,
+                "content_encoding",
+                "Content-Encoding is not taken, since signatures cover the plain bytes; "
+                "send the body uncompressed",
+                is_closing=True,
+            )
+
+
+def declared_length(scope: Scope) -> int | None:
+    """The body's length, None where it is chunked.
+
+    Raises: AnswerError for headers that are too many, too large, name no host or several, or tell
+    the length in two ways.
+    """
+    raw_headers = scope["headers"]
+    if len(raw_headers) > HEADER_FIELDS_MAX:
+        raise AnswerError(
+            431, "too_many_headers", f"more than {HEADER_FIELDS_MAX} header fields", is_closing=True
+        )
+    lengths: set[bytes] = set()
+    is_chunked = False
+    hosts = 0
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    for name, value in raw_headers:
+        size += len(name) + len(value) + HEADER_FRAME_BYTES
+        if name == b"content-length":
+            lengths.add(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+        elif name == b"host":
+            hosts += 1
+    if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
+        raise AnswerError(400, "bad_request", "a request names exactly one Host", is_closing=True)
+    if size > HEADER_BYTES_MAX:
+        raise AnswerError(
+            431, "headers_too_large", "the headers are larger than 16 KiB", is_closing=True
+        )
+    if len(lengths) > 1 or (lengths and is_chunked):
+        raise AnswerError(
+            400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
+        )
+    if not lengths:
+        return None if is_chunked else 0
+    return int(lengths.pop())
