@@ -99,7 +99,7 @@ create table dim_accounts (
 MARTS = """
 alter table fct_plan_changes add column source varchar;
 update fct_plan_changes set source = coalesce(
-    (select source from dim_accounts where account_id = fct_plan_changes.account_id), 'unknown'
+    (select min(source) from dim_accounts where account_id = fct_plan_changes.account_id), 'unknown'
 );
 create table mart_funnel_daily as
 select
