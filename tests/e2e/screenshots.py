@@ -22,7 +22,6 @@ PAGES = {
     "overdue-payments": "overdue-payments",
     "retention": "retention",
     "accounts": "accounts",
-    "checklist": "checklist",
     "sql": "sql",
 }
 FILL_SECONDS_MAX = 300
