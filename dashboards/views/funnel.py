@@ -42,11 +42,9 @@ def draw(source: Source, filters: Filters) -> None:
 def _steps(period: pl.DataFrame, filters: Filters) -> None:
     steps = figures.funnel_steps(period)
     components.section("From registration to renewal", definitions.FUNNEL)
-    components.chart_of_people(
+    components.chart(
         charts.funnel(people.behind(steps, "funnel", ["step"], filters), components.palette()),
         "Funnel: " + ", ".join(f"{row['label']} {row['accounts']}" for row in steps.to_dicts()),
-        key="funnel-steps",
-        sources=filters.sources,
     )
     rates = [
         f"{label.lower()}: **{formats.percent(rate)}** of the step before"

@@ -153,7 +153,7 @@ def expected(accounts: int) -> dict[str, str]:
             "Overdue payments: Open now",
         ),
         str(accounts),
-    ) | {"Funnel": f"Funnel: {funnel}. Choose a mark to see the accounts behind it."}
+    ) | {"Funnel": f"Funnel: {funnel}"}
 
 
 def wait_for_numbers(pages: dict[str, Watch], accounts: int, *, seconds: float) -> float:
