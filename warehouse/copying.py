@@ -32,7 +32,7 @@ def copy_verified(source: Path, target: Path, sha256: str) -> int:
     The caller syncs the folder. Raises: CopyError where it has not, OSError.
     """
     temporary = target.with_name(f"{target.name}{UNFINISHED}")
-    size = _copy(source, temporary)
+    size = copy_durably(source, temporary, replacing=True)
     found = checksum_on_disk(temporary)
     if found != sha256:
         temporary.unlink()
@@ -72,11 +72,16 @@ def sync_folders(root: Path) -> None:
     fsync_directory(root.parent)
 
 
-def _copy(source: Path, target: Path) -> int:
-    """Inside the kernel, sharing blocks where the file system can; synced."""
+def copy_durably(source: Path, target: Path, *, replacing: bool = False) -> int:
+    """Copy inside the kernel, sharing blocks where the file system can, and sync; the bytes.
+
+    replacing: what an unfinished copy has left is written over; else `target` must be new.
+    Raises: CopyError where the source shrank meanwhile, OSError.
+    """
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        how = os.O_TRUNC if replacing else os.O_EXCL
+        writing = os.open(target, os.O_WRONLY | os.O_CREAT | how | os.O_NOFOLLOW, 0o600)
         try:
             size = left = os.fstat(reading).st_size
             while left:

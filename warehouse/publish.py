@@ -10,7 +10,6 @@ the next publishing removes.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from ingest.catalogue import LakeFile
 from ingest.contract import LAKE_COLUMNS
 from ingest.errors import StorageError
 from ingest.paths import DataDir, fsync_directory
+from warehouse.copying import copy_durably
 from warehouse.state import LAKE_TYPES, Engine, lake_table, literal, remove_database
 
 VERSIONS_KEPT: Final = 3
@@ -36,7 +36,6 @@ INNER_SCHEMA: Final = "hooklake_inner"
 attaches the file under that very name would find it ambiguous."""
 
 _VERSION: Final = re.compile(r"warehouse-(\d+)\.duckdb")
-_COPY_BYTES: Final = 1 << 27
 
 EVENTS_COMMENT: Final = (
     "Every stored event, one row per event_id, read from the lake's Parquet files; type `other` "
@@ -230,7 +229,7 @@ def publish(engine: Engine, version: int) -> Path:
     _remove_leftovers(data)
     final = data.root / f"warehouse-{version}.duckdb"
     temporary = data.root / f".{final.name}.{os.getpid()}.tmp"
-    _copy_durably(data.serve, temporary)
+    copy_durably(data.serve, temporary)
     temporary.rename(final)
     link = data.root / f".{data.warehouse.name}.{os.getpid()}.tmp"
     link.symlink_to(final.name)
@@ -238,34 +237,6 @@ def publish(engine: Engine, version: int) -> Path:
     fsync_directory(data.root)
     _drop_old(data)
     return final
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    """Copy the bytes inside the kernel where the file system allows, and sync them."""
-    reading = os.open(source, os.O_RDONLY)
-    try:
-        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            left = os.fstat(reading).st_size
-            while left:
-                copied = _copy_some(reading, writing, min(left, _COPY_BYTES))
-                if copied == 0:
-                    raise PublishError(f"copying {source}: it became shorter while being copied")
-                left -= copied
-            os.fsync(writing)
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
-
-
-def _copy_some(reading: int, writing: int, size: int) -> int:
-    try:
-        return os.copy_file_range(reading, writing, size)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-    return os.sendfile(writing, reading, None, size)
 
 
 def _remove_leftovers(data: DataDir) -> None:

@@ -15,6 +15,7 @@ import pytest
 from conftest import event
 
 from warehouse import publish
+from warehouse.copying import copy_durably
 from warehouse.reader import connect, published, resolved_path
 from warehouse.state import literal, open_engine
 from warehouse.workbench import Workbench
@@ -123,7 +124,7 @@ def test_copying_works_where_the_kernel_cannot_copy_between_files(
     monkeypatch.setattr(os, "copy_file_range", refuse)
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3_000_000))
-    publish._copy_durably(source, tmp_path / "target")
+    copy_durably(source, tmp_path / "target")
     assert (tmp_path / "target").read_bytes() == source.read_bytes()
 
 
