@@ -18,18 +18,22 @@ DataDir = Annotated[
         help="Where everything is kept (HOOKLAKE_DATA_DIR, else ./data).",
     ),
 ]
-
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
-
-
 OnlyEvent = Annotated[
     str | None, typer.Option("--event", help="Only this event, by any of its names.")
 ]
-
-
 OnlyAccount = Annotated[
     str | None, typer.Option("--account", metavar="EMAIL", help="Only this account's.")
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
 ]
 
 

@@ -12,20 +12,23 @@ from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer()
 
+Email = Annotated[
+    str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
+]
+OwnerId = Annotated[
+    str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
+]
+Unlinked = Annotated[
+    bool, typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it.")
+]
+
 
 @commands.command()
 def forget(
-    email: Annotated[
-        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
-    ] = None,
+    email: Email = None,
     data_dir: DataDir = None,
-    owner_id: Annotated[
-        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
-    ] = None,
-    unlinked: Annotated[
-        bool,
-        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
-    ] = False,
+    owner_id: OwnerId = None,
+    unlinked: Unlinked = False,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be erased; erase nothing.")
     ] = False,
@@ -52,17 +55,10 @@ def forget(
 
 @commands.command("export-person")
 def export_person(
-    email: Annotated[
-        str | None, typer.Argument(help="The e-mail address; - reads it from standard input.")
-    ] = None,
+    email: Email = None,
     data_dir: DataDir = None,
-    owner_id: Annotated[
-        str | None, typer.Option("--owner-id", metavar="ID", help="The owner's id at the sender.")
-    ] = None,
-    unlinked: Annotated[
-        bool,
-        typer.Option("--unlinked", help="Leave out accounts that only an owner id links to it."),
-    ] = False,
+    owner_id: OwnerId = None,
+    unlinked: Unlinked = False,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a new file (0600) instead.")
     ] = None,

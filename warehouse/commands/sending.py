@@ -9,7 +9,17 @@ import typer
 
 from ingest.examples import epilog
 from ingest.settings import load_settings
-from warehouse.commands.options import AsJson, DataDir, OnlyAccount, OnlyEvent, instant_of, leave
+from warehouse.commands.options import (
+    AsJson,
+    DataDir,
+    Ids,
+    OnlyAccount,
+    OnlyEvent,
+    Since,
+    Until,
+    instant_of,
+    leave,
+)
 
 commands = typer.Typer()
 
@@ -178,19 +188,12 @@ def replay(
         typer.Argument(metavar="[SEQ|FIRST-LAST]...", help="Numbers of deliveries, or ranges."),
     ] = None,
     data_dir: DataDir = None,
-    ids: Annotated[
-        list[str] | None,
-        typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
-    ] = None,
+    ids: Ids = None,
     is_all: Annotated[bool, typer.Option("--all", help="Every stored event.")] = False,
     event: OnlyEvent = None,
     account: OnlyAccount = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     has_quarantined: Annotated[
         bool, typer.Option("--quarantined", help="Quarantined deliveries, too.")
     ] = False,

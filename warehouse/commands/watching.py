@@ -10,7 +10,17 @@ import typer
 
 from ingest.examples import epilog
 from ingest.settings import load_settings
-from warehouse.commands.options import AsJson, DataDir, OnlyAccount, OnlyEvent, instant_of, leave
+from warehouse.commands.options import (
+    AsJson,
+    DataDir,
+    Ids,
+    OnlyAccount,
+    OnlyEvent,
+    Since,
+    Until,
+    instant_of,
+    leave,
+)
 
 commands = typer.Typer()
 
@@ -85,19 +95,12 @@ def log(
         typer.Argument(help="Follow this delivery to its row and the tables it moved."),
     ] = None,
     data_dir: DataDir = None,
-    ids: Annotated[
-        list[str] | None,
-        typer.Option("--id", metavar="ID", help="An event's or a delivery's id; may be repeated."),
-    ] = None,
+    ids: Ids = None,
     account: OnlyAccount = None,
     event: OnlyEvent = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only what became this.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="T", help="Received since: 2h, 1d or an instant.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="CONDITION", help="Only bodies where it holds: plan=business."),
