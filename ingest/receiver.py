@@ -18,8 +18,6 @@ from ingest.commit import NotStoredError, OutcomeUnknownError
 from ingest.frames import Answer, Handed
 from ingest.http_protocol import (
     EXCHANGE_KEY,
-    HEADER_BYTES_MAX,
-    HEADER_FRAME_BYTES,
     Exchange,
 )
 from ingest.logs import LineLimit, log
@@ -228,8 +226,8 @@ def _check_encoding(headers: Headers) -> None:
 def declared_length(scope: Scope) -> int | None:
     """The body's length, None where it is chunked.
 
-    Raises: AnswerError for headers that are too many, too large, name no host or several, or tell
-    the length in two ways.
+    Their size is bounded while they arrive (`http_protocol`). Raises: AnswerError for headers that
+    are too many, name no host or several, or tell the length in two ways.
     """
     raw_headers = scope["headers"]
     if len(raw_headers) > HEADER_FIELDS_MAX:
@@ -239,9 +237,7 @@ def declared_length(scope: Scope) -> int | None:
     lengths: set[bytes] = set()
     is_chunked = False
     hosts = 0
-    size = len(scope["raw_path"]) + len(scope["query_string"])
     for name, value in raw_headers:
-        size += len(name) + len(value) + HEADER_FRAME_BYTES
         if name == b"content-length":
             lengths.add(value)
         elif name == b"transfer-encoding":
@@ -250,10 +246,6 @@ def declared_length(scope: Scope) -> int | None:
             hosts += 1
     if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
         raise AnswerError(400, "bad_request", "a request names exactly one Host", is_closing=True)
-    if size > HEADER_BYTES_MAX:
-        raise AnswerError(
-            431, "headers_too_large", "the headers are larger than 16 KiB", is_closing=True
-        )
     if len(lengths) > 1 or (lengths and is_chunked):
         raise AnswerError(
             400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
