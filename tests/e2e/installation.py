@@ -69,6 +69,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def runs(pid: int, module: str) -> bool:
+    """Whether the process was started as `python -m module`."""
+    try:
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
 def sign(body: bytes, *, secret: str = SECRET, at: datetime | None = None, id: str | None = None):
     """Standard Webhooks headers, made by that project's own library and not by ours."""
     message_id = id or f"msg_{uuid.uuid4().hex}"

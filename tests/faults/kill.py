@@ -7,10 +7,9 @@ import random
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from ingest.deliver import signer_of
-from tests.e2e.installation import descendants, wait_until
+from tests.e2e.installation import descendants, runs, wait_until
 
 from .accounting import settle, wait_for_acknowledgements
 from .hooklake import END_SECONDS_MAX, besieged
@@ -71,14 +70,8 @@ def run(scale: Scale) -> Outcome:
 
 def _kill_child(pid: int, module: str) -> None:
     def running() -> list[int]:
-        return [child for child in descendants(pid) if module in _words_of(child)]
+        return [child for child in descendants(pid) if runs(child, module)]
 
     (child,) = wait_until(running, seconds=5, what=f"a process that runs {module}")
     with suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-
-
-def _words_of(pid: int) -> list[str]:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []

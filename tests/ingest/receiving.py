@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import apsw
 from standardwebhooks.webhooks import Webhook
 
+from tests.e2e.installation import runs
+
 HOOKLAKE = Path(sys.executable).with_name("hooklake")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "token-of-the-ingest-tests"
@@ -215,10 +217,4 @@ def children(pid: int, module: str = "") -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(child) for child in task.read_text().split()]
-    return [child for child in found if not module or _runs(child, module)]
-
-
-def _runs(pid: int, module: str) -> bool:
-    with contextlib.suppress(OSError):
-        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return False
+    return [child for child in found if not module or runs(child, module)]
