@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import readme
+from walking import run
 
 SHOWN_ID = "b-20260101T000000Z-1"
 EVENT = b'{"event":"user_registered","event_id":"r1","email":"a@x.test","timestamp":1767323045}\n'
 TABLE = "who;when\na@x.test;2026-01-02T03:04:05Z\nb@x.test;2026-01-02T03:04:06Z\n"
-
-
-def run(line: str, folder: Path) -> str:
-    words = shlex.split(line)
-    assert words[0] == "hooklake", line
-    done = subprocess.run(
-        [sys.executable, "-m", "warehouse.cli", *words[1:]],
-        cwd=folder,
-        env=os.environ
-        | {
-            "HOOKLAKE_FREE_BYTES_MIN": "0",
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def test_the_commands_shown_load_history_and_take_it_back(tmp_path: Path) -> None:
@@ -43,6 +20,7 @@ def test_the_commands_shown_load_history_and_take_it_back(tmp_path: Path) -> Non
     assert any("--undo" in line for line in lines)
     told = {}
     for line in lines:
+        assert line.startswith("hooklake "), line
         if "--undo" in line:
             first = json.loads(run("hooklake backfill --list --json", tmp_path))[-1]
             line = line.replace(SHOWN_ID, first["batch_id"])

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+COMMAND_SECONDS_MAX = 120
+
 
 def run(command: str, folder: Path) -> str:
     """What the command prints; it must succeed."""
@@ -17,12 +19,15 @@ def run(command: str, folder: Path) -> str:
         "HOOKLAKE_DATA_DIR": str(folder / "data"),
         "HOOKLAKE_FREE_BYTES_MIN": "0",
     }
-    return subprocess.run(
+    done = subprocess.run(
         ["/bin/sh", "-ec", command],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        check=True,
         capture_output=True,
         text=True,
-    ).stdout
+        timeout=COMMAND_SECONDS_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
