@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+from ingest.children import start_deaf
 from ingest.errors import LedgerError
 from ingest.frames import Answer, Frames, Handed, Health, frame
 from ingest.logs import log
@@ -284,11 +284,9 @@ def _start(given: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socke
     """The writing process and our end of the socket; Ctrl-C and SIGTERM are not for it."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-m", "ingest.writer", str(theirs.fileno()), json.dumps(given)]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
+        process = start_deaf(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
     ours.setblocking(False)
     return process, ours

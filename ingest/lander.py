@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 import time
 from typing import Final
 
+from ingest.children import start_deaf
 from ingest.logs import log
 from ingest.settings import Settings
 
@@ -32,13 +32,8 @@ class Lander:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Start it deaf to SIGINT and SIGTERM from its first instruction: Ctrl-C reaches it too."""
         self._started_at = time.monotonic()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        try:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._process = start_deaf(self._command, stdin=subprocess.PIPE)
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
