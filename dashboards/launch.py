@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import re
 import signal
@@ -172,6 +173,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def load_pages() -> None:
+    """Import the pages and all they draw with, before there is a thread for each visitor.
+
+    Streamlit imports pandas and pyarrow when it first needs them. altair and narwhals look into
+    sys.modules for them, and use what they find even while another visitor's thread is still
+    loading it: the first pages drawn at once then failed, with "partially initialized module".
+    """
+    for name in ("pandas", "pyarrow", "altair", "dashboards.app"):
+        importlib.import_module(name)
+
+
 def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) -> int:
     import streamlit
     import uvicorn
@@ -186,6 +198,7 @@ def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) 
     if is_loopback(host):  # a name that somebody points at 127.0.0.1 is no way in
         options["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1", "[::1]"]
     bootstrap.load_config_options(options)
+    load_pages()
     shipped = Path(streamlit.__file__).with_name("static") / "index.html"
     index = index_page(shipped.read_text("utf-8"))
 

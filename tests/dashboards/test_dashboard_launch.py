@@ -51,10 +51,40 @@ def running(data_dir: Path, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], 
         process.communicate()
 
 
+DRAW_ALL = """
+import sys
+from dashboards import addresses, launch
+launch.load_pages()
+from streamlit.testing.v1 import AppTest
+before = {name.partition(".")[0] for name in sys.modules}
+for page in addresses.PAGES:
+    drawn = AppTest.from_string(
+        "from dashboards.app import draw_safely\\n"
+        "from dashboards.views import VIEWS\\n"
+        f"draw_safely(next(view for view in VIEWS if view.url_path == {page!r}))\\n",
+        default_timeout=30,
+    ).run()
+    assert not drawn.exception and not drawn.error, page
+after = {name.partition(".")[0] for name in sys.modules}
+print(sorted(after - before - set(sys.stdlib_module_names)))
+"""
+
+
 def wait_until_it_answers(url: str) -> None:
     transport = httpx.HTTPTransport(retries=8)
     with httpx.Client(transport=transport, timeout=20, trust_env=False) as client:
         assert client.get(f"{url}/_stcore/health").status_code == 200
+
+
+def test_what_pages_draw_with_is_loaded_before_visitors_come(full_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW_ALL],
+        env={**os.environ, "HOOKLAKE_DATA_DIR": str(full_dir)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

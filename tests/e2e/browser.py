@@ -84,6 +84,11 @@ class Watch:
         if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.home:
             self.foreign_requests.append(url)
 
+    def assert_drawn(self) -> None:
+        """No page of ours failed on the server; where one did, its log has the particulars."""
+        failed = self.page.get_by_text("could not be drawn")
+        assert failed.count() == 0, f"{self.page.url}: {failed.first.inner_text()}"
+
     def assert_clean(self) -> None:
         assert self.console_errors == []
         assert self.foreign_requests == []
