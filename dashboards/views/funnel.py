@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboards import charts, components, definitions, figures, formats
+from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
 from dashboards.queries import WINDOWS
 from dashboards.source import Source
@@ -23,7 +23,7 @@ def draw(source: Source, filters: Filters) -> None:
             "fewer sources above."
         )
         return
-    _steps(period)
+    _steps(period, filters)
     if filters.has_previous:
         _comparison(by_day, filters)
     with components.cards("conversion"):
@@ -39,12 +39,14 @@ def draw(source: Source, filters: Filters) -> None:
     _source_table(source, filters)
 
 
-def _steps(period: pl.DataFrame) -> None:
+def _steps(period: pl.DataFrame, filters: Filters) -> None:
     steps = figures.funnel_steps(period)
     components.section("From registration to renewal", definitions.FUNNEL)
-    components.chart(
-        charts.funnel(steps, components.palette()),
+    components.chart_of_people(
+        charts.funnel(people.behind(steps, "funnel", ["step"], filters), components.palette()),
         "Funnel: " + ", ".join(f"{row['label']} {row['accounts']}" for row in steps.to_dicts()),
+        key="funnel-steps",
+        sources=filters.sources,
     )
     rates = [
         f"{label.lower()}: **{formats.percent(rate)}** of the step before"

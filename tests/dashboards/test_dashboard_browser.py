@@ -246,6 +246,7 @@ def test_a_row_of_a_list_leads_to_its_account(page: Page, url: str, watched: Wat
 
 # Page, the chart's key, where in it (shares of width and height), and whom that leads to.
 CELLS = (
+    (addresses.FUNNEL, "funnel-steps", 0.15, 0.6, "funnel,paid", "who reached “Started paying”"),
     (addresses.RETENTION, "triangle", 0.32, 0.33, "retention,", "First paid in"),
     (addresses.PLAN_CHANGES, "flows", 0.37, 0.52, "flow,", "Went from"),
     (addresses.OVERDUE_PAYMENTS, "ageing-0", 0.3, 0.86, "ageing,90", "Over 90 days"),
