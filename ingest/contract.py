@@ -50,6 +50,15 @@ class EventType:
         return frozenset((*fields, *self.instants, *inside))
 
     @cached_property
+    def name_ranks(self) -> dict[str, tuple[int, int]]:
+        """For each name of a field: the field's number, and how good the name is, 0 the best."""
+        return {
+            name: (number, rank)
+            for number, wanted in enumerate(self.fields)
+            for rank, name in enumerate(wanted.names)
+        }
+
+    @cached_property
     def instant_names(self) -> frozenset[str]:
         """Names anywhere that may state when it happened."""
         return frozenset(("occurred_at", "timestamp", "created_at", *self.instants))

@@ -25,9 +25,8 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import apsw
 
@@ -87,8 +86,7 @@ _COUNT_FIELD: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """An authentic delivery on its way into the ledger. received_at: microseconds UTC."""
 
     content: Event | Malformed
@@ -103,8 +101,7 @@ class Delivery:
     line: int | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a delivery, known once its transaction has committed."""
 
     verdict: Verdict

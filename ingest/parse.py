@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from ingest import identity, values
 from ingest.contract import (
@@ -63,8 +63,7 @@ class Problem:
         return {"field": self.field, "code": self.code, "message": self.message}
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A readable delivery. Instants are microseconds since 1970 UTC.
 
     business: the values of `contract.BUSINESS_COLUMNS` as canonical text or booleans.
@@ -97,8 +96,7 @@ class Malformed:
     sender_event: str | None = None
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What is known of a body beside its bytes. Instants in microseconds since 1970 UTC.
 
     signed_id, signed_at: covered by the signature, else None. stored_at: nothing may have happened
@@ -194,33 +192,36 @@ def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]
     )
 
 
-@dataclass
 class Reading:
     """Looks up the fields of one document and collects the problems on the way.
 
     top, data: the document and what is nested in it under `data` ({} where nothing is).
     """
 
-    kind: EventType
-    top: dict[str, Any]
-    data: dict[str, Any]
-    errors: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    __slots__ = ("data", "errors", "kind", "top", "warnings")
+
+    def __init__(self, kind: EventType, top: dict[str, Any], data: dict[str, Any]) -> None:
+        self.kind = kind
+        self.top = top
+        self.data = data
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def business(self) -> tuple[str | bool | None, ...]:
+        given = _given(self.kind, self.data)
+        for number, found in _given(self.kind, self.top).items():
+            given.setdefault(number, found)
         row: list[str | bool | None] = [None] * len(BUSINESS_COLUMNS)
-        for wanted in self.kind.fields:
-            row[_POSITION[wanted.column]] = self._field(wanted)
-        return tuple(row)
-
-    def _field(self, wanted: Field) -> str | bool | None:
-        name, found = self._first(wanted.names)
-        if name is None:
-            if wanted.is_required:
+        for number, wanted in enumerate(self.kind.fields):
+            if number in given:
+                row[_POSITION[wanted.column]] = self._read(wanted, *given[number])
+            elif wanted.is_required:
                 self.errors.append(
                     Problem(wanted.column, "missing", f"{wanted.label} is missing; add it")
                 )
-            return None
+        return tuple(row)
+
+    def _read(self, wanted: Field, _rank: int, name: str, found: Any) -> str | bool | None:
         value = _READERS[wanted.kind](found)
         if value is None:
             problem = Problem(
@@ -230,13 +231,6 @@ class Reading:
             )
             (self.errors if wanted.is_required else self.warnings).append(problem)
         return value
-
-    def _first(self, names: tuple[str, ...]) -> tuple[str | None, Any]:
-        for place in (self.data, self.top):
-            for name in names:
-                if name in place and not values.is_absent(place[name]):
-                    return name, place[name]
-        return None, None
 
     def instant(self) -> int | None:
         """The first readable instant the payload states."""
@@ -276,14 +270,16 @@ class Reading:
                 yield name, top.get(name)
 
     def event_id(self) -> str | None:
-        return next((found for value in self.ids() if (found := _as_id(value)) is not None), None)
+        for value in self.ids():
+            found = None if value is None else _as_id(value)
+            if found is not None:
+                return found
+        return None
 
-    def ids(self) -> Iterator[Any]:
+    def ids(self) -> tuple[Any, ...]:
         """Values that may be the event's id, best first; None: not given."""
-        yield self.data.get("event_id")
-        yield self.top.get("event_id")
-        if self.data:
-            yield self.top.get("id")
+        data, top = self.data, self.top
+        return data.get("event_id"), top.get("event_id"), top.get("id") if data else None
 
     def unknown_fields(self) -> Iterator[str]:
         known = self.kind.known_names
@@ -295,6 +291,21 @@ class Reading:
         for key in self.data:
             if key not in known and key not in ("event_id", "occurred_at"):
                 yield f"data.{key}"
+
+
+def _given(kind: EventType, place: dict[str, Any]) -> dict[int, tuple[int, str, Any]]:
+    """By the field's number: rank, name and value of the best name that `place` gives it under."""
+    given: dict[int, tuple[int, str, Any]] = {}
+    ranks = kind.name_ranks
+    for name, value in place.items():
+        rank = ranks.get(name)
+        if rank is None or values.is_absent(value):
+            continue
+        number = rank[0]
+        known = given.get(number)
+        if known is None or rank[1] < known[0]:
+            given[number] = (rank[1], name, value)
+    return given
 
 
 def _when(
