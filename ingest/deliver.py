@@ -27,7 +27,7 @@ import httptools
 import uvloop
 
 from ingest.errors import HooklakeError, UsageError
-from ingest.settings import STANDARD_PREFIX, Settings
+from ingest.settings import STANDARD_PREFIX, WEBHOOK_PATH, Settings
 from ingest.sign import Envelope, HmacTemplate, SigningError, signed_headers
 
 CONNECTIONS: Final = 32
@@ -178,6 +178,19 @@ def _secret_for(settings: Settings, scheme: str) -> str | None:
         if scheme != "standard" or secret.standard_key is not None
     )
     return next(usable, None)
+
+
+def receiver_url(settings: Settings, given: str | None) -> str:
+    """The URL given, with the webhook's path where it has none; else this installation's receiver.
+
+    `http://host/` has a path, the root.
+    """
+    if given is None:
+        return settings.webhook_url
+    head, mark, query = given.partition("?")
+    scheme, _, rest = head.partition("://")
+    is_bare = scheme in ("http", "https") and rest and "/" not in rest and "#" not in rest
+    return f"{head}{WEBHOOK_PATH}{mark}{query}" if is_bare else given
 
 
 def send_all(

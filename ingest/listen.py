@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -72,7 +71,7 @@ def run(
         event=event,
         account=account,
         verdicts=frozenset(VERDICTS if verdict is None else (verdict,)),
-        since=None if since is None else moments.instant_of(since, time.time_ns() // 1_000),
+        since=None if since is None else moments.instant_of(since),
     )
     conditions = tuple(map(parse, where))
     forwarder = None

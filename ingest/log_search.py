@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import heapq
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -60,13 +59,12 @@ def run(
     body as `body`, or as `body_base64` where it is no UTF-8.
     Raises: UsageError, LedgerError.
     """
-    now = time.time_ns() // 1_000
     wanted = Filter(
         event=event,
         account=account,
         verdicts=frozenset(VERDICTS if verdict is None else (verdict,)),
-        since=None if since is None else instant_of(since, now),
-        until=None if until is None else instant_of(until, now),
+        since=None if since is None else instant_of(since),
+        until=None if until is None else instant_of(until),
     )
     conditions = tuple(map(parse, where))
     count = 0

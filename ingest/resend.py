@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +23,7 @@ from ingest.deliver import (
     ReceiverRefusedError,
     Signer,
     Tally,
+    receiver_url,
     send_all,
     signer_of,
 )
@@ -71,7 +71,7 @@ def run(
     is_dry: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Send what was chosen to `url` (default: this receiver); 0 if all of it was kept there.
+    """Send what was chosen to `url`, see `receiver_url`; 0 if all of it was kept there.
 
     numbers: `12` or `12-40`. ids: event ids, or delivery ids of the sender. is_dry prints the lines
     of `listen` instead of sending. Raises: UsageError, SigningError, LedgerError,
@@ -82,20 +82,19 @@ def run(
             "say what to send again: numbers (12, 12-40), --id, --event, --account, --since,"
             " --until or --all; --dry-run shows what it would be"
         )
-    now = time.time_ns() // 1_000
     wanted = Filter(
         event=event,
         account=account,
         verdicts=_WITH_BODY if has_quarantined else frozenset(("accepted",)),
-        since=None if since is None else instant_of(since, now),
-        until=None if until is None else instant_of(until, now),
+        since=None if since is None else instant_of(since),
+        until=None if until is None else instant_of(until),
     )
     with open_read_only(settings.paths.ledger) as connection:
         choice = choose(connection, numbers, ids, wanted)
         stored = chosen(connection, choice)
         if is_dry:
             return _show_dry(stored, as_json=as_json)
-        target = url or settings.webhook_url
+        target = receiver_url(settings, url)
         signer = signer_of(settings)
         if not _signs_ids(signer):
             sys.stderr.write(

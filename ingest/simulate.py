@@ -30,6 +30,7 @@ from ingest.deliver import (
     Tally,
     credential_of,
     forged_credential,
+    receiver_url,
     send_all,
 )
 from ingest.errors import UsageError
@@ -74,7 +75,7 @@ def run(
     url: str | None = None,
     as_json: bool = False,
 ) -> int:
-    """Send a scenario's or a world's events to `url` (default: this installation's receiver).
+    """Send a scenario's or a world's events to `url`, see `receiver_url`.
 
     accounts: default 1 for a scenario, 100 for a world. days: how many a world spans (365), or over
     how many the accounts of a scenario begin (1). until: the first day after all of it, default
@@ -109,7 +110,7 @@ def run(
     with _progress(play, is_shown=not as_json) as on_sent:
         tally = send_play(
             play,
-            url or settings.webhook_url,
+            receiver_url(settings, url),
             credential.sign,
             mixed_dialects=mixed_dialects,
             speed=speed,

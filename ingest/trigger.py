@@ -24,6 +24,7 @@ from ingest.deliver import (
     Tally,
     credential_of,
     forged_credential,
+    receiver_url,
     send_all,
     send_one,
 )
@@ -54,7 +55,7 @@ def run(
     form: Form | None = None,
     as_json: bool = False,
 ) -> int:
-    """Send the event to `url` (default: this installation's receiver); 0 if it was answered 200.
+    """Send the event to `url`, see `receiver_url`; 0 if it was answered 200.
 
     set_fields: `field=value` each, see `with_field`; remove_fields, see `without_field`, go first.
     raw: a file (`-`: standard input) sent byte for byte in place of a sample. dialect: of
@@ -65,7 +66,7 @@ def run(
     Raises: UsageError, SigningError, ReceiverAbsentError.
     """
     _check(event, raw, [*set_fields, *remove_fields, *([dialect] if dialect else [])], count, form)
-    target = url or settings.webhook_url
+    target = receiver_url(settings, url)
     what = "a raw body" if raw is not None else (event or "every event")
     bodies: Iterable[tuple[str, bytes]] = (
         itertools.repeat((what, _read(raw)), count)

@@ -49,7 +49,7 @@ def run(
     settings: Settings,
     watch: bool = False,
     full: bool = False,
-    as_of: str | datetime | None = None,
+    as_of: datetime | None = None,
     as_json: bool = False,
 ) -> int:
     """Refresh once, or until told to stop; the exit code.
@@ -58,30 +58,14 @@ def run(
     """
     keep_files_private()
     settings.paths.ensure()
-    moment = _as_of(as_of)
-    if watch and moment is not None:
+    if watch and as_of is not None:
         raise UsageError("--watch shows the present: leave out --as-of, or refresh once with it")
     console = Console(soft_wrap=True, highlight=False)
     refresher = Refresher(settings, _teller(console, as_json=as_json))
     if watch:
         return _watch(refresher, console, full=full, as_json=as_json)
-    refresher.refresh(Wanted(full=full, as_of=moment), land=True)
+    refresher.refresh(Wanted(full=full, as_of=as_of), land=True)
     return 0
-
-
-def _as_of(given: str | datetime | None) -> datetime | None:
-    if given is None or isinstance(given, datetime):
-        moment = given
-    else:
-        try:
-            moment = datetime.fromisoformat(given)
-        except ValueError:
-            raise UsageError(
-                f"--as-of {given!r} is no instant; write it like 2026-03-01T00:00:00Z"
-            ) from None
-    if moment is not None and moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return None if moment is None else moment.astimezone(UTC)
 
 
 def _teller(console: Console, *, as_json: bool) -> Callable[[Report], None]:

@@ -22,6 +22,7 @@ from ingest.deliver import (
     ReceiverRefusedError,
     Tally,
     Target,
+    receiver_url,
     request_bytes,
     send_all,
     send_one,
@@ -198,6 +199,23 @@ def test_nothing_listening_is_said_at_once() -> None:
 def test_an_url_that_cannot_be_sent_to_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError):
         Target.of(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/webhooks/uchat"),
+        ("https://[::1]:8080?x=/", "https://[::1]:8080/webhooks/uchat?x=/"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/"),
+        ("https://hooks.example.com/other/path", "https://hooks.example.com/other/path"),
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("http://", "http://"),
+        ("ftp://host", "ftp://host"),
+        (None, "http://127.0.0.1:8080/webhooks/uchat"),
+    ],
+)
+def test_an_url_without_a_path_means_the_webhooks(given: str | None, expected: str) -> None:
+    assert receiver_url(Settings(), given) == expected
 
 
 def test_targets_keep_port_query_and_ipv6() -> None:

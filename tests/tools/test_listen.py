@@ -19,6 +19,7 @@ import httpx
 import pytest
 from kept import HOUR, keep, plan_changed, refuse
 from receiver_process import HOOKLAKE, Receiver, environment
+from typer.testing import CliRunner
 
 from ingest import listen, log_lines
 from ingest.delivery_log import Filter, Logged, deliveries, newest_seq, seq_before
@@ -28,6 +29,7 @@ from ingest.quarantine import replay
 from ingest.settings import Settings
 from ingest.since import instant_of, rfc3339
 from ingest.terminal import one_line
+from warehouse.cli import app
 
 NOW = time.time_ns() // 1_000
 
@@ -211,10 +213,32 @@ def test_a_point_in_time_is_so_long_ago_or_an_instant(text: str, expected: int) 
     assert instant_of(text, 10**15) == expected
 
 
-@pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2 h", "yesterday", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text", ["", "2", "h", "-2h", "2 h", "yesterday", "2026-13-01", "999999w", "0001-01-01T00+01"]
+)
 def test_what_is_no_point_in_time_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="no point in time"):
         instant_of(text, 10**15)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("listen", "--since"),
+        ("log", "--since"),
+        ("log", "--until"),
+        ("replay", "--since"),
+        ("replay", "--until"),
+        ("refresh", "--as-of"),
+        ("simulate", "--until"),
+        ("verify", "--now"),
+    ],
+)
+def test_every_command_reads_a_point_in_time_alike(words: tuple[str, ...], tmp_path: Path) -> None:
+    given = [*words, "yesterday", "--data-dir", str(tmp_path)]
+    done = CliRunner().invoke(app, given, input="{}")
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith("'yesterday' is no point in time: write 30m, 2h or 1d")
 
 
 def test_not_following_without_a_ledger_says_how_to_get_one(settings: Settings) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from ingest.errors import UsageError
 
 DataDir = Annotated[
     Path | None,
@@ -35,19 +32,6 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option(metavar="T", help="Received before: 2h, 1d or an instant.")
 ]
-
-
-def instant_of(text: str | None) -> datetime | None:
-    """A command line's date or instant, naive taken as UTC. Raises: UsageError."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is no date or instant; write 2026-04-27 or 2026-04-27T10:00:00Z"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def leave(code: int) -> None:

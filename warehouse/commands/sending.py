@@ -9,6 +9,7 @@ import typer
 
 from ingest.examples import epilog
 from ingest.settings import load_settings
+from ingest.since import moment_of
 from warehouse.commands.options import (
     AsJson,
     DataDir,
@@ -17,7 +18,6 @@ from warehouse.commands.options import (
     OnlyEvent,
     Since,
     Until,
-    instant_of,
     leave,
 )
 
@@ -25,7 +25,11 @@ commands = typer.Typer()
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Another receiver than this installation's."),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="Another receiver than this installation's; without a path, /webhooks/uchat is meant.",
+    ),
 ]
 
 
@@ -163,7 +167,6 @@ def simulate(
 
     if is_list:
         leave(simulator.run_list(as_json=as_json))
-    moment = instant_of(until)
     leave(
         simulator.run(
             load_settings(data_dir),
@@ -171,7 +174,7 @@ def simulate(
             seed,
             scenario=scenario,
             days=days,
-            until=None if moment is None else moment.date(),
+            until=None if until is None else moment_of(until).date(),
             speed=speed,
             chaos=chaos or (),
             mixed_dialects=mixed_dialects,

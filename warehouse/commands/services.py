@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ingest.settings import load_settings
-from warehouse.commands.options import AsJson, DataDir, instant_of, leave
+from ingest.since import moment_of
+from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer()
 
@@ -42,7 +43,9 @@ def refresh(
     full: Annotated[bool, typer.Option("--full", help="Rebuild everything from the lake.")] = False,
     as_of: Annotated[
         str | None,
-        typer.Option(metavar="T", help="Build as it was at this instant (RFC 3339; default now)."),
+        typer.Option(
+            metavar="T", help="Build as it was then: 2h ago, a date or an instant (default now)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +57,7 @@ def refresh(
             load_settings(data_dir),
             watch=watch,
             full=full,
-            as_of=instant_of(as_of),
+            as_of=None if as_of is None else moment_of(as_of),
             as_json=as_json,
         )
     )

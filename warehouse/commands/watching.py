@@ -10,6 +10,7 @@ import typer
 
 from ingest.examples import epilog
 from ingest.settings import load_settings
+from ingest.since import moment_of
 from warehouse.commands.options import (
     AsJson,
     DataDir,
@@ -18,7 +19,6 @@ from warehouse.commands.options import (
     OnlyEvent,
     Since,
     Until,
-    instant_of,
     leave,
 )
 
@@ -180,21 +180,23 @@ def verify(
         int | None, typer.Option(help="Explain a refused request by its number instead.")
     ] = None,
     now: Annotated[
-        str | None, typer.Option(metavar="T", help="Judge as if it arrived then (default now).")
+        str | None,
+        typer.Option(
+            metavar="T", help="Judge as if it arrived then: 2h ago, or an instant (default now)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why a request is or is not believed, scheme by scheme."""
     from ingest import explain
 
-    moment = instant_of(now)
     leave(
         explain.run(
             load_settings(data_dir),
             source=source,
             body_file=body,
             record=record,
-            now=None if moment is None else moment.timestamp(),
+            now=None if now is None else moment_of(now).timestamp(),
             as_json=as_json,
         )
     )
