@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ingest.settings import load_settings
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import DataDir, leave
 
 commands = typer.Typer()
@@ -23,7 +24,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-@commands.command()
+@commands.command(epilog=epilog("sql"))
 def sql(
     query: Annotated[
         str | None, typer.Argument(help="One SELECT; without it, standard input or the shell.")

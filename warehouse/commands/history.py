@@ -9,12 +9,13 @@ import typer
 
 from ingest.errors import UsageError
 from ingest.settings import load_settings
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(epilog=epilog("backfill"))
 def backfill(
     paths: Annotated[
         list[Path] | None,
@@ -53,7 +54,7 @@ def backfill(
     leave(loader.run(settings, paths or [], dry_run=dry_run, as_json=as_json, options=options))
 
 
-@commands.command()
+@commands.command(epilog=epilog("compact"))
 def compact(
     data_dir: DataDir = None,
     full: Annotated[
@@ -67,7 +68,7 @@ def compact(
     leave(compactor.run(load_settings(data_dir), full=full, as_json=as_json))
 
 
-@commands.command()
+@commands.command(epilog=epilog("backup"))
 def backup(
     target: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where the backup goes: an empty folder.")
@@ -95,7 +96,7 @@ def backup(
     )
 
 
-@commands.command()
+@commands.command(epilog=epilog("restore"))
 def restore(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A folder made by backup.")],
     data_dir: DataDir = None,
@@ -115,7 +116,7 @@ def restore(
     leave(restorer.run(load_settings(data_dir), source, forgotten=forgotten or (), as_json=as_json))
 
 
-@commands.command()
+@commands.command(epilog=epilog("doctor"))
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check that everything acknowledged is there, once, and readable; exits 1 if not."""
     from warehouse import doctor as examiner

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ingest.settings import load_settings
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer()
@@ -23,7 +24,7 @@ Unlinked = Annotated[
 ]
 
 
-@commands.command()
+@commands.command(epilog=epilog("forget"))
 def forget(
     email: Email = None,
     data_dir: DataDir = None,
@@ -53,7 +54,7 @@ def forget(
     )
 
 
-@commands.command("export-person")
+@commands.command("export-person", epilog=epilog("export-person"))
 def export_person(
     email: Email = None,
     data_dir: DataDir = None,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ingest.settings import load_settings
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer(no_args_is_help=True, help="What was authentic but malformed.")
@@ -22,7 +23,7 @@ class Status(StrEnum):
     ALL = "all"
 
 
-@commands.command("list")
+@commands.command("list", epilog=epilog("quarantine list"))
 def quarantine_list(
     data_dir: DataDir = None,
     status: Annotated[Status, typer.Option(help="Which ones.")] = Status.OPEN,
@@ -37,7 +38,7 @@ def quarantine_list(
     )
 
 
-@commands.command("show")
+@commands.command("show", epilog=epilog("quarantine show"))
 def quarantine_show(
     seq: Annotated[int, typer.Argument(help="Its number in the list.")],
     data_dir: DataDir = None,
@@ -52,7 +53,7 @@ def quarantine_show(
     leave(keeper.run_show(load_settings(data_dir), seq, as_json=as_json, is_raw=is_raw))
 
 
-@commands.command("replay")
+@commands.command("replay", epilog=epilog("quarantine replay"))
 def quarantine_replay(
     seqs: Annotated[list[int] | None, typer.Argument(help="Numbers in the list.")] = None,
     data_dir: DataDir = None,

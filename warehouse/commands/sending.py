@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ingest.examples import epilog
 from ingest.settings import load_settings
 from ingest.since import moment_of
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import (
     AsJson,
     DataDir,

@@ -10,6 +10,7 @@ import typer
 
 from ingest.settings import load_settings
 from ingest.since import moment_of
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import AsJson, DataDir, leave
 
 commands = typer.Typer()
@@ -17,7 +18,7 @@ commands = typer.Typer()
 DEMO_DATA_DIR = Path("data-demo")
 
 
-@commands.command()
+@commands.command(epilog=epilog("serve"))
 def serve(
     data_dir: DataDir = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (HOOKLAKE_HOST).")] = None,
@@ -34,7 +35,7 @@ def serve(
     leave(receiver.run(load_settings(data_dir, host=host, port=port, workers=workers)))
 
 
-@commands.command()
+@commands.command(epilog=epilog("refresh"))
 def refresh(
     data_dir: DataDir = None,
     watch: Annotated[
@@ -63,7 +64,7 @@ def refresh(
     )
 
 
-@commands.command()
+@commands.command(epilog=epilog("dashboard"))
 def dashboard(
     data_dir: DataDir = None,
     host: Annotated[
@@ -79,7 +80,7 @@ def dashboard(
     leave(launch.run(load_settings(data_dir, dashboard_host=host, dashboard_port=port)))
 
 
-@commands.command()
+@commands.command(epilog=epilog("run"))
 def run(
     data_dir: DataDir = None,
     demo: Annotated[

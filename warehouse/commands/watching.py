@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ingest.examples import epilog
 from ingest.settings import load_settings
 from ingest.since import moment_of
+from warehouse.commands.examples import epilog
 from warehouse.commands.options import (
     AsJson,
     DataDir,
@@ -163,7 +163,7 @@ def contract(
     leave(contract_help.run(load_settings(data_dir), is_observed=observed, as_json=as_json))
 
 
-@commands.command()
+@commands.command(epilog=epilog("verify"))
 def verify(
     source: Annotated[
         Path | None,
