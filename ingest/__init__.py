@@ -7,6 +7,6 @@ with whatever else arrived meanwhile; only then is it answered. `landing` moves 
 Parquet files (`lake`) in a process of its own.
 `trigger` (with `samples`, `request_forms` and `postman`), `simulate` (with `scenario`, `lifecycles`
 and `chaos`) and `deliver` are a sender's side, for whoever tests the integration; `listen`,
-`log_search`, `resend` and `checklist` read the ledger as one log (`delivery_log`), `contract_help`
-holds it to the contract.
+`log_search` and `resend` read the ledger as one log (`delivery_log`), `checklist` counts what it
+shows (`sightings`), `contract_help` holds it to the contract.
 """

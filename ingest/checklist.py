@@ -1,9 +1,8 @@
 """`hooklake checklist`: what this installation has really seen, proved, of all it should be tested
 with: each of the six events, and the edge cases of the sender's lesson.
 
-Read from the ledger, which holds at least the last 30 days. An event counts when its sender proved
-itself; what came while HOOKLAKE_VERIFY believed everybody does not.
-Source: seed.txt, "Testing Each Event" and "Best Practices"; events.md, "The sender".
+Read from the ledger, which remembers for good what was seen (`sightings`). An event counts when its
+sender proved itself; what came while HOOKLAKE_VERIFY believed everybody does not.
 """
 
 from __future__ import annotations
@@ -11,70 +10,30 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
 from rich.console import Console
 
+from ingest import sightings
 from ingest.contract import EVENT_TYPES
-from ingest.ledger import open_read_only
+from ingest.ledger import open_read_only, transaction
 from ingest.settings import Settings
+from ingest.sightings import DAY
 from ingest.since import rfc3339
 
 EVENTS: Final = "Events"
 EDGE_CASES: Final = "Edge cases"
-NOTICES: Final = 3
-
-_PROVED: Final = "verified_by not like 'none:%' and origin <> 'backfill'"
-_EVENTS: Final = f"""
-select event_type, count(*), max(received_at) from inbox where {_PROVED} group by 1"""
-_DUPLICATES: Final = f"select count(*), max(received_at) from duplicates where {_PROVED}"
-_SEVERAL_WORKSPACES: Final = f"""
-select count(*), max(last_at) from (
-    select max(received_at) as last_at from inbox
-    where event_type = 'workspace_created' and account_id is not null and {_PROVED}
-    group by account_id having count(distinct workspace_id) > 1)"""
-_TO_FREE: Final = f"""
-select count(*), max(received_at) from inbox
-where event_type = 'plan_changed' and plan_id = 'free' and start_date is null and end_date is null
-    and coalesce(auto_renew, 0) = 0 and {_PROVED}"""
-# The plan and the end of the period it was in, of the same subscription right before.
-_TURNS: Final = f"""
-with told as (
-    select event_type, plan_id, received_at, date(occurred_at / 1000000, 'unixepoch') as day,
-        max(plan_id) over before as plan_before, max(end_date) over before as end_before
-    from inbox
-    where event_type in ('plan_changed', 'plan_renewed') and account_id is not null and {_PROVED}
-    window before as (
-        partition by account_id, workspace_id order by occurred_at, seq
-        rows between 1 preceding and 1 preceding)),
-turns as (
-    select received_at,
-        case
-            when event_type = 'plan_changed' and plan_id = 'free' and end_before > day
-                and coalesce(plan_before, '') not in ('free', 'trial') then 'cancellation'
-            when event_type = 'plan_renewed' and plan_before not in ('free', 'trial')
-                and coalesce(plan_id, plan_before) = plan_before then 'renewal'
-        end as turn
-    from told)
-select turn, count(*), max(received_at) from turns where turn is not null group by 1"""
-_NOTICES: Final = f"""
-select count(*), max(last_at) from (
-    select max(received_at) as last_at from inbox
-    where event_type = 'overdue_payment' and account_id is not null and {_PROVED}
-    group by account_id, workspace_id, coalesce(due_date, payment_id)
-    having count(distinct date(occurred_at / 1000000, 'unixepoch')) >= {NOTICES})"""
-
-Found = dict[str, tuple[int, int | None]]
-"""By an item's key: how often, and when last; a key may be left out."""
-Look = Callable[[apsw.Connection], Found]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One row: how often it was seen, when last (microseconds), and the command that tests it."""
+    """One row: how often it was seen, when last (microseconds), and the command that tests it.
+
+    last_at: a midnight where the day alone is remembered.
+    """
 
     key: str
     group: str
@@ -87,6 +46,10 @@ class Item:
     @property
     def is_seen(self) -> bool:
         return self.count > 0
+
+    @property
+    def is_last_a_day(self) -> bool:
+        return self.last_at is not None and self.last_at % DAY == 0
 
 
 @dataclass(frozen=True)
@@ -113,14 +76,26 @@ def run(settings: Settings, *, as_json: bool = False) -> int:
 
 def checklist(connection: apsw.Connection) -> Iterator[Item]:
     """Every row, in the order in which one tests them."""
-    found: Found = {}
-    for look in _LOOKS:
-        found |= look(connection)
+    found = sightings.seen(connection)
     for check in CHECKS:
-        count, last_at = found.get(check.key, (0, None))
+        seen = found.get(check.key)
         yield Item(
-            check.key, check.group, check.title, check.meaning, check.command, count, last_at
+            check.key,
+            check.group,
+            check.title,
+            check.meaning,
+            check.command,
+            0 if seen is None else seen.count,
+            None if seen is None else seen.last_at,
         )
+
+
+def remember(connection: apsw.Connection) -> None:
+    """Keep for good what deliveries have shown, before some of them go; refused requests are kept
+    as they go. The caller holds the rewrite lock: nobody else remembers meanwhile."""
+    found = sightings.of_deliveries(connection)
+    with transaction(connection):
+        sightings.remember(connection, found)
 
 
 def command_of(item: Item, data_dir: str | None = None) -> str:
@@ -138,53 +113,6 @@ def _of_event(event_type: str) -> _Check:
         EVENTS,
     )
 
-
-def _keyed(statement: str) -> Look:
-    """The statement's rows are keys of items, with their number and last receipt."""
-
-    def look(connection: apsw.Connection) -> Found:
-        rows: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
-        return {key: (count, last_at) for key, count, last_at in rows}
-
-    return look
-
-
-def _one(key: str, statement: str) -> Look:
-    """The statement's only row is the number and last receipt of one item."""
-
-    def look(connection: apsw.Connection) -> Found:
-        rows: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
-        return {key: (rows[0][0], rows[0][1])}
-
-    return look
-
-
-def _refusals(connection: apsw.Connection) -> Found:
-    """Refused requests by what was wrong: each has one reason for each accepted scheme."""
-    rows: list[tuple[Any, ...]] = connection.execute(
-        "select reason, received_at from rejections"
-    ).fetchall()
-    instants: dict[str, list[int]] = {"signature_missing": [], "signature_wrong": []}
-    for reason, received_at in rows:
-        reasons = set(reason.split("+"))
-        if reasons <= _MISSING:
-            instants["signature_missing"].append(received_at)
-        if reasons & _WRONG:
-            instants["signature_wrong"].append(received_at)
-    return {key: (len(found), max(found, default=None)) for key, found in instants.items()}
-
-
-_MISSING: Final = {"missing_header", "missing_token"}
-_WRONG: Final = {"wrong_signature", "unknown_token"}
-_LOOKS: Final[tuple[Look, ...]] = (
-    _keyed(_EVENTS),
-    _keyed(_TURNS),
-    _one("several_workspaces", _SEVERAL_WORKSPACES),
-    _one("downgrade_to_free", _TO_FREE),
-    _one("three_notices", _NOTICES),
-    _one("duplicate", _DUPLICATES),
-    _refusals,
-)
 
 CHECKS: Final = (
     *map(_of_event, EVENT_TYPES),
@@ -260,7 +188,8 @@ def _show(console: Console, items: list[Item], seen: int) -> None:
             group = item.group
             console.print(group, style="bold")
         if item.last_at is not None:
-            when = f"{rfc3339(item.last_at)[:19]}Z"
+            when = rfc3339(item.last_at)
+            when = when[:10] if item.is_last_a_day else f"{when[:19]}Z"
             console.print(f"  ✓ {item.title:<34}", style="green", end="")
             console.print(f"{item.count:>8,} times, last {when}")
         else:

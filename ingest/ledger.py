@@ -13,6 +13,7 @@ landed number is landed.
     rewrites     lake files about to be written from others
     counters     row accounting: deliveries = events + duplicates + quarantined + erased
     fields       unknown and unreadable fields, counted
+    seen         what the checklist remembers of rows that may be gone (sightings.py)
     erasures, tombstones   who was forgotten (tombstones.py); their deliveries are counted alone
 
 The tables themselves, and how an older ledger comes by them: ledger_format.py.
@@ -30,6 +31,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import apsw
 
+from ingest import sightings
 from ingest.contract import BUSINESS_COLUMNS
 from ingest.errors import LedgerError
 from ingest.identity import renamed_id
@@ -336,18 +338,17 @@ def record_rejection(
     client: str | None,
     body_bytes: int,
 ) -> None:
-    """Remember one refused request; only the newest 1,000 stay."""
+    """Remember one refused request; only the newest 1,000 stay, and what the others showed."""
     with transaction(connection):
         connection.execute(
             "insert into rejections (received_at, reason, detail, client, body_bytes)"
             " values (?, ?, ?, ?, ?)",
             (received_at, reason, detail, client, body_bytes),
         )
-        connection.execute(
-            "delete from rejections where rejection_id <="
-            " (select max(rejection_id) from rejections) - ?",
-            (REJECTIONS_MAX,),
-        )
+        last_to_go = connection.last_insert_rowid() - REJECTIONS_MAX
+        if last_to_go > 0:
+            sightings.remember(connection, sightings.of_refusals(connection, last_to_go))
+            connection.execute("delete from rejections where rejection_id <= ?", (last_to_go,))
 
 
 def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:

@@ -154,7 +154,22 @@ create index files_to_remove on files (replaced_at)
 """
 """Whoever looks for files to remove need not pass over all that ever were."""
 
-STEPS: Final = (_FILES_CAN_BE_REPLACED, _PEOPLE_CAN_BE_FORGOTTEN, _REMOVED_FILES_ARE_MANY)
+_WHAT_WAS_SEEN_STAYS: Final = """
+create table seen (
+    key text primary key,
+    count integer not null,
+    last_at integer not null,
+    through integer not null
+) strict, without rowid;
+"""
+"""What the checklist knows of rows that may be gone (sightings.py); nothing about anybody."""
+
+STEPS: Final = (
+    _FILES_CAN_BE_REPLACED,
+    _PEOPLE_CAN_BE_FORGOTTEN,
+    _REMOVED_FILES_ARE_MANY,
+    _WHAT_WAS_SEEN_STAYS,
+)
 """The n-th of them leads from format n to format n + 1."""
 
 FORMAT_VERSION: Final = 1 + len(STEPS)

@@ -31,6 +31,7 @@ _OWN_TABLES: Final = (
     "counters",
     "files",
     "rewrites",
+    "seen",
 )
 """Tables that are handled by themselves, or hold nothing anybody sent."""
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 import apsw
 import duckdb
 
+from ingest import checklist
 from ingest.catalogue import live_files
 from ingest.errors import LedgerError, StorageError
 from ingest.landing import land_all
@@ -280,6 +281,7 @@ def _rewrite_one(settings: Settings, connection: apsw.Connection, erasure: Erasu
     _empty_staging(paths)
     remove_strangers(connection, paths, person)
     done = rewrite(connection, paths, found, person)
+    checklist.remember(connection)
 
     def conclude(removed: Removed) -> None:
         erasure.report |= {

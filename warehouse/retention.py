@@ -19,33 +19,34 @@ from typing import Final
 
 import apsw
 
+from ingest import checklist, sightings
 from ingest.ledger import count, single_integer, transaction
 from ingest.paths import DataDir, fsync_directory
 from ingest.settings import Settings
+from ingest.sightings import DAY
 from warehouse.publish import versions
 
 ROWS_OF_A_TRANSACTION: Final = 1_000
 ROWS_OF_A_RUN: Final = 200_000
-DAY: Final = 86_400_000_000
-"""In microseconds."""
+PATIENCE: Final = 3_600_000_000
+"""Microseconds that what has had its time waits for company: what the checklist shows is read from
+all rows before any go, and that shall not happen each minute."""
 
 
 def prune(connection: apsw.Connection, settings: Settings) -> dict[str, int]:
     """Delete what has had its time; how much of each. The caller holds the rewrite lock."""
     now = _now(connection)
     landed = _landed_before(connection, now - settings.ledger_keep_days * DAY)
+    if _is_due(connection, landed, now - settings.ledger_keep_days * DAY - PATIENCE):
+        checklist.remember(connection)
+    else:
+        landed = 0
     pruned = {
         "events": _delete(connection, "inbox", "seq <= ?", landed),
         "duplicates": _delete(connection, "duplicates", "seq <= ?", landed),
         "replayed": _delete(connection, "quarantine", "status <> 'open' and seq <= ?", landed),
-        "landings": _join_landings(connection, landed),
-        "rejections": _delete(
-            connection,
-            "rejections",
-            "received_at < ?",
-            now - settings.rejections_keep_days * DAY,
-            key="rejection_id",
-        ),
+        "landings": _join_landings(connection, min(landed, _oldest(connection) - 1)),
+        "rejections": _let_go_of_refused(connection, now - settings.rejections_keep_days * DAY),
         "quarantined": 0,
     }
     if settings.quarantine_keep_days:
@@ -89,15 +90,44 @@ def _landed_before(connection: apsw.Connection, before: int) -> int:
     )
 
 
-def _delete(
-    connection: apsw.Connection, table: str, condition: str, bound: int, *, key: str = "seq"
-) -> int:
-    chosen = f"select {key} from {table} where {condition} order by {key} limit ?"
+def _is_due(connection: apsw.Connection, landed: int, before: int) -> bool:
+    """Whether some row up to that number was landed by then, so that all of them go now."""
+    oldest = _oldest(connection)
+    return oldest <= landed and oldest <= _landed_before(connection, before)
+
+
+def _oldest(connection: apsw.Connection) -> int:
+    """The first number of what time alone lets go of; beyond all numbers where there is none."""
+    return single_integer(
+        connection,
+        "select min(coalesce((select min(seq) from inbox), next),"
+        " coalesce((select min(seq) from duplicates), next),"
+        " coalesce((select min(seq) from quarantine where status <> 'open'), next))"
+        " from sequence",
+    )
+
+
+def _let_go_of_refused(connection: apsw.Connection, before: int) -> int:
+    """They are few: what they show is kept in the transaction in which they go."""
+    with transaction(connection):
+        last = single_integer(
+            connection,
+            "select coalesce(max(rejection_id), 0) from rejections where received_at < ?",
+            (before,),
+        )
+        if last:
+            sightings.remember(connection, sightings.of_refusals(connection, last))
+        connection.execute("delete from rejections where received_at < ?", (before,))
+        return connection.changes()
+
+
+def _delete(connection: apsw.Connection, table: str, condition: str, bound: int) -> int:
+    chosen = f"select seq from {table} where {condition} order by seq limit ?"
     deleted = 0
     while deleted < ROWS_OF_A_RUN:
         with transaction(connection):
             connection.execute(
-                f"delete from {table} where {key} in ({chosen})", (bound, ROWS_OF_A_TRANSACTION)
+                f"delete from {table} where seq in ({chosen})", (bound, ROWS_OF_A_TRANSACTION)
             )
             some = connection.changes()
         deleted += some

@@ -70,9 +70,8 @@ def _progress(items: list[Item]) -> None:
     seen = sum(item.is_seen for item in items)
     st.progress(seen / len(items), text=f"{seen} of {len(items)} seen and proved")
     st.caption(
-        "What this installation has received and proved, from the receiver's ledger, which "
-        "remembers a month at least; looked at again every few seconds. Test deliveries count "
-        "like any other."
+        "What this installation has ever received and proved, from the receiver's ledger; looked "
+        "at again every few seconds. Test deliveries count like any other."
     )
 
 
@@ -92,4 +91,5 @@ def _told(item: Item) -> str:
         return f"{item.meaning}; test it with:"
     last = datetime.fromtimestamp(item.last_at / 1_000_000, UTC)
     times = formats.counted(item.count, "time")
-    return f"{item.meaning}: {times}, last {formats.instant(last)}"
+    when = formats.day(last.date()) if item.is_last_a_day else formats.instant(last)
+    return f"{item.meaning}: {times}, last {when}"

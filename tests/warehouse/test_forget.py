@@ -29,6 +29,7 @@ from forgetting import (
 )
 from terminal import on_a_terminal
 
+from ingest.checklist import checklist
 from ingest.errors import UsageError
 from ingest.ledger import transaction
 from ingest.settings import Settings
@@ -83,6 +84,21 @@ def test_nothing_of_the_person_is_left_and_everybody_else_is_whole(settings: Set
     assert [row for row in rows(settings, "select payload from events") if "[erased]" in row[0]]
     counted = counters(settings)
     assert counted["erased"] == 13
+
+
+def test_the_checklist_stays_green_for_what_a_forgotten_person_has_shown(
+    settings: Settings,
+) -> None:
+    with ledger_of(settings) as connection:
+        connection.execute("update inbox set verified_by = 'standard:s'")
+        before = {item.key: item.count for item in checklist(connection)}
+    assert before["workspace_deleted"]
+
+    erase(settings)
+
+    check_gone(settings)
+    with ledger_of(settings) as connection:
+        assert {item.key: item.count for item in checklist(connection)} == before
 
 
 def test_nothing_brings_the_person_back(settings: Settings, tmp_path: Path) -> None:

@@ -25,11 +25,12 @@ from ingest.ledger import (
 )
 from ingest.parse import Arrival, parse_body
 from ingest.settings import Settings, load_settings
+from ingest.sightings import DAY
 from warehouse import retention
 from warehouse.compact import compact
 from warehouse.doctor import run as doctor
 from warehouse.merge import content_of
-from warehouse.retention import DAY, drop_versions, prune
+from warehouse.retention import drop_versions, prune
 
 NOTHING = {
     "events": 0,
