@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,32 +107,28 @@ def write_range(
 
 
 def write_again(
-    paths: DataDir, rows: pl.LazyFrame, like: LakeFile, *, relative: str
+    paths: DataDir,
+    write: Callable[[Path], None],
+    like: LakeFile,
+    *,
+    relative: str,
 ) -> WrittenFile:
     """Write other rows of a file's range as the file `relative` of its partition; durable then.
 
-    rows: the columns of FILE_SCHEMA by rising seq, never held as a whole. Raises: LandingError.
+    write: makes a durable file of the columns of FILE_SCHEMA. Raises: LandingError.
     """
     target = paths.lake / relative
     temporary = paths.staging / target.name
     try:
         ensure_directory_durably(paths.staging, below=paths.staging)
-        rows.sink_parquet(
-            temporary,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROW_GROUP_ROWS,
-            maintain_order=True,
-        )
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        write(temporary)
         size, digest = temporary.stat().st_size, file_sha256(temporary)
         count = int(pl.scan_parquet(temporary).select(pl.len()).collect().item())
         temporary.rename(target)
         fsync_directory(target.parent)
     except OSError as error:
         raise LandingError(f"writing {target} anew: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:  # Arrow's are ValueErrors
         raise LandingError(f"writing {target} anew: {type(error).__name__}") from error
     return WrittenFile(
         relative,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from ingest.landing import enter_files
 from ingest.ledger import transaction
 from ingest.paths import DataDir, fsync_directory
 from ingest.rewrites import begin, remove, replaced_before
+from warehouse.dense import LEVEL_QUICK, write_dense
 from warehouse.person import IS_THEIRS, SHORT_TEXT, Person, lake_reader, name_in
 
 _PLACE: Final = "place"
@@ -92,7 +94,8 @@ def rewrite(
             relative = _next_generation(connection, each.file.path)
             begin(connection, relative)
             rows = left_of(paths, each.file, judged)
-            new = write_again(paths, rows, each.file, relative=relative)
+            write = partial(write_dense, rows, level=LEVEL_QUICK)
+            new = write_again(paths, write, each.file, relative=relative)
             if new.rows != each.file.rows - judged.theirs.height:
                 raise LandingError(
                     f"writing {relative}: it has {new.rows} rows of {each.file.rows}, and"

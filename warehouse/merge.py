@@ -7,7 +7,6 @@ same content.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,15 @@ from typing import Final
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from ingest.contract import FILE_COLUMNS
 from ingest.errors import StorageError
-from ingest.lake import FILE_SCHEMA, ROW_GROUP_ROWS, WrittenFile, file_sha256
+from ingest.lake import FILE_SCHEMA, WrittenFile, file_sha256
 from ingest.paths import DataDir
-from warehouse.tiers import Merge
+from warehouse.dense import LEVEL_QUICK, LEVEL_SLOW, write_dense
+from warehouse.tiers import DENSE_ROWS_MIN, Merge
 
-COMPRESSION_LEVEL: Final = 9
-"""Merged files are read for years: a few per cent smaller than landed ones, at half the speed."""
 UNFINISHED: Final = ".merging"
 
 
@@ -55,7 +54,8 @@ def write_merged(paths: DataDir, merge: Merge) -> tuple[Path, WrittenFile]:
             )
     first = merge.files[0]
     temporary = paths.staging / f"{Path(merge.path).name}{UNFINISHED}"
-    _write(inputs, temporary)
+    level = LEVEL_SLOW if merge.rows >= DENSE_ROWS_MIN else LEVEL_QUICK
+    _write(inputs, temporary, level)
     before, after = content_of(inputs), content_of([temporary])
     if before != after or before.rows != merge.rows:
         raise MergeError(
@@ -89,23 +89,12 @@ def content_of(files: Sequence[Path]) -> Content:
     return Content(int(rows), int(digest))
 
 
-def _write(inputs: Sequence[Path], target: Path) -> None:
+def _write(inputs: Sequence[Path], target: Path, level: int) -> None:
     frame = pl.scan_parquet(
         list(inputs), hive_partitioning=False, schema=pl.Schema(FILE_SCHEMA), glob=False
     )
     try:
-        frame.sink_parquet(
-            target,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROW_GROUP_ROWS,
-            maintain_order=True,
-        )
-    except pl.exceptions.PolarsError as error:
+        write_dense(frame, target, level=level)
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise MergeError(f"merging {len(inputs)} files into {target.name}: {reason}") from error
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,8 @@
 Tier t holds files of 16^t rows and more, up to tier 4. Neighbours in the sequence, each of tier t
 or less, are merged once they hold the 16^(t+1) rows of the next tier: a merge lifts its rows by a
 tier, five times at most. Where nothing has come for some hours, what is left over is merged into
-files at least four times as large as their largest part. Left alone is what is full: 16^5 rows
+files at least four times as large as their largest part, and a large file that was never written
+again (a backfill's, say) is, once, to make it smaller. Left alone is what is full: 16^5 rows
 (1,048,576), half the bytes that a merged file may have, or written again 8 times already. So a row
 is written nine times at most, landing included, whatever arrives.
 
@@ -28,6 +29,8 @@ ROWS_MAX: Final = FAN**TIERS
 GENERATIONS_MAX: Final = 8
 QUIET_GROWTH: Final = 4
 QUIET_SECONDS: Final = 6 * 3600.0
+DENSE_ROWS_MIN: Final = FAN**3
+"""So many rows are worth the processor time that makes them small."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Merge:
-    """Files to become one, in the order of their numbers; two at least."""
+    """Files to become one, in the order of their numbers: two at least, or one to be made small."""
 
     files: tuple[LakeFile, ...]
 
@@ -103,12 +106,13 @@ def _of_partition(
 ) -> list[Merge]:
     if everything:
         small = {file.file_id for file in files if not _is_large(file, bytes_max)}
-        return [
+        together = [
             Merge(part)
             for run in _runs(files, small)
             for part in _parts(run, bytes_max)
             if len(part) > 1
         ]
+        return [*together, *_alone(files, together)]
     merges: list[Merge] = []
     used: set[int] = set()
     for tier in range(TIERS - 1, -1, -1):
@@ -132,7 +136,18 @@ def _of_partition(
             for piece in _parts(run, bytes_max)
             for part in _growing(piece)
         ]
+        merges += _alone(files, merges)
     return merges
+
+
+def _alone(files: Sequence[LakeFile], merges: Sequence[Merge]) -> list[Merge]:
+    """The large files of no merge that were written only once, and quickly."""
+    used = {file.file_id for merge in merges for file in merge.files}
+    return [
+        Merge((file,))
+        for file in files
+        if file.file_id not in used and file.rows >= DENSE_ROWS_MIN and not generation_of(file.path)
+    ]
 
 
 def _runs(files: Sequence[LakeFile], chosen: set[int]) -> Iterator[tuple[LakeFile, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from ingest.catalogue import LakeFile
 from ingest.errors import LandingError
 from ingest.lake import FILE_SCHEMA, ROW_GROUP_ROWS, file_sha256, write_again
 from ingest.paths import DataDir
+from warehouse.dense import write_dense
 from warehouse.erase_lake import judge, left_of
 from warehouse.person import Person
 
@@ -59,7 +61,8 @@ def test_a_file_of_many_row_groups_keeps_its_order(tmp_path: Path) -> None:
     paths, file = lake_of(tmp_path / "data", rows)
 
     judged = judge(paths, file, ANN)
-    new = write_again(paths, left_of(paths, file, judged), file, relative=f"{PATH[:-8]}-g1.parquet")
+    write = partial(write_dense, left_of(paths, file, judged), level=1)
+    new = write_again(paths, write, file, relative=f"{PATH[:-8]}-g1.parquet")
 
     left = pl.read_parquet(paths.lake / new.path, hive_partitioning=False)
     expected = rows.filter(pl.col("account_id") != "ann@x.test")

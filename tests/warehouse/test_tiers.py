@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.catalogue import LakeFile, generation_of
 from warehouse.tiers import (
+    DENSE_ROWS_MIN,
     FAN,
     GENERATIONS_MAX,
     QUIET_SECONDS,
@@ -157,7 +158,8 @@ def test_where_nothing_comes_any_more_the_rest_is_merged() -> None:
 
 
 def test_a_late_event_does_not_have_a_large_file_written_again() -> None:
-    assert chosen([file(1, 100_000), file(2, 1), file(3, 1)], age=QUIET) == []
+    merged = "event_type=plan_changed/event_month=2026-09/n1-1-1-g1.parquet"
+    assert chosen([file(1, 100_000, path=merged), file(2, 1), file(3, 1)], age=QUIET) == []
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 400))
@@ -191,3 +193,15 @@ def test_two_million_steady_events_are_written_five_times_and_leave_few_files() 
     assert all(number < 2 * FAN for number in tiers.values())
     partition.compact(age=QUIET)
     assert len(partition.files) <= 8
+
+
+def test_a_large_file_that_was_written_once_is_made_small_once() -> None:
+    loaded = file(1, DENSE_ROWS_MIN, batch_id="b-1")
+    assert chosen([loaded]) == []
+    (merge,) = chosen([loaded], everything=True)
+    assert merge == chosen([loaded], age=QUIET)[0]
+    assert merge.files == (loaded,)
+    made_small = replace(loaded, path=merge.path)
+    assert chosen([made_small], everything=True) == []
+    assert chosen([made_small], age=QUIET) == []
+    assert chosen([file(1, DENSE_ROWS_MIN - 1)], everything=True) == []
