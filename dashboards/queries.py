@@ -540,8 +540,13 @@ def plan_change_list(
     filters: Filters,
     change_types: Sequence[str],
     rows: int = LIST_ROWS_MAX,
+    *,
+    is_whole: bool = False,
 ) -> pl.DataFrame:
-    """Changes of those types in the period, newest first; `total` says how many there are."""
+    """Changes of those types in the period, newest first; `total` says how many there are.
+
+    is_whole: with end_date and subscription_id too. Names are what a list takes longest to read.
+    """
     return _frame(
         connection,
         f"""
@@ -555,8 +560,7 @@ def plan_change_list(
             currency,
             cause,
             mrr_movement,
-            end_date,
-            subscription_id,
+            {"end_date, subscription_id," if is_whole else ""}
             (
                 select coalesce(sum(changes), 0)::bigint
                 from mart_plan_changes_daily
@@ -806,6 +810,16 @@ def accounts(
     if is_overdue:
         clauses.append("and open_overdue > 0")
     fitting = f"from dim_accounts where true {' '.join(clauses)}"
+    values = {
+        "search": search.strip(),
+        "lifecycles": list(lifecycles),
+        "plan_ids": list(plan_ids),
+        "cell": [] if people is None else list(people.parts),
+        "rows": rows,
+    }
+    since = None
+    if people is None and not search:
+        since = _last_one_active(connection, fitting, filters, values)
     return _frame(
         connection,
         f"""
@@ -825,17 +839,33 @@ def accounts(
             open_overdue,
             last_event_at,
             (select count(*) {fitting}) as total
-        {fitting}
-        order by last_event_at desc, account_id
+        {fitting} {"" if since is None else "and last_event_at >= $since"}
+        order by last_event_at desc nulls last, account_id
         limit $rows
         """,
         filters,
-        search=search.strip(),
-        lifecycles=list(lifecycles),
-        plan_ids=list(plan_ids),
-        cell=[] if people is None else list(people.parts),
-        rows=rows,
+        since=since,
+        **values,
     )
+
+
+def _last_one_active(
+    connection: duckdb.DuckDBPyConnection, fitting: str, filters: Filters, values: dict[str, Any]
+) -> datetime | None:
+    """When the last account of a full list was active, None where every fitting one is in it.
+
+    Found from one column; the whole rows of all who fit would be read to leave most of them out.
+    """
+    newest = _frame(
+        connection,
+        f"select last_event_at {fitting} order by last_event_at desc nulls last limit $rows",
+        filters,
+        **values,
+    )
+    if newest.height < values["rows"]:
+        return None
+    last: datetime | None = newest["last_event_at"][-1]
+    return last
 
 
 def account(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFrame:
@@ -887,7 +917,7 @@ def account_events(
     return _frame(
         connection,
         """
-        with stated as (
+        with stated as materialized (
             select * exclude (payload) from events where account_id = $account_id
         ),
 

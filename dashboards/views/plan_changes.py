@@ -172,7 +172,7 @@ def _list(source: Source, filters: Filters) -> None:
         noun=("change", "changes"),
         file_name="plan-changes.csv",
         everything=lambda: source.ask(
-            "plan_change_list", filters, tuple(kinds), rows=EXPORT_ROWS_MAX
+            "plan_change_list", filters, tuple(kinds), rows=EXPORT_ROWS_MAX, is_whole=True
         ),
         opens_accounts=True,
     )

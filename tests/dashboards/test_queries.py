@@ -290,3 +290,23 @@ def test_an_account_with_two_paid_workspaces_begins_and_ceases_to_pay_once(
         mrr = figures.balance(queries.mrr_deltas(connection, filters), filters).course
     assert course == (0, *[1] * 8, *[0] * 3, *[1] * 3)
     assert mrr == (0, 79, 79, 158, 158, 79, 79, 79, 79, 0, 0, 0, 79, 79, 79)
+
+
+@pytest.mark.parametrize("lifecycles", [(), ("paying", "trialing")])
+@pytest.mark.parametrize("rows", [1, 7, 5_000])
+def test_a_capped_list_of_accounts_begins_as_the_whole_one(
+    full: duckdb.DuckDBPyConnection, lifecycles: tuple[str, ...], rows: int
+) -> None:
+    whole = queries.accounts(full, of("90d"), lifecycles=lifecycles, rows=queries.EXPORT_ROWS_MAX)
+    assert whole["total"][0] == whole.height
+    capped = queries.accounts(full, of("90d"), lifecycles=lifecycles, rows=rows)
+    assert capped.equals(whole.head(rows))
+
+
+def test_an_exported_list_of_changes_tells_more_of_the_same_ones(
+    full: duckdb.DuckDBPyConnection,
+) -> None:
+    shown = queries.plan_change_list(full, of("90d"), ["upgrade", "cancel"])
+    whole = queries.plan_change_list(full, of("90d"), ["upgrade", "cancel"], is_whole=True)
+    assert set(whole.columns) - set(shown.columns) == {"end_date", "subscription_id"}
+    assert whole.select(shown.columns).equals(shown)
