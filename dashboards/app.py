@@ -10,7 +10,7 @@ import duckdb
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
-from dashboards import charts, context, frame, navigation, states, theme
+from dashboards import context, frame, navigation, states, theme
 from dashboards.context import Installation
 from dashboards.source import Source
 from dashboards.views import VIEWS, Page
@@ -31,7 +31,6 @@ log = logging.getLogger("hooklake.dashboards")
 
 def main() -> None:
     """Draw the page the address names."""
-    charts.trust()
     st.set_page_config(page_title="hooklake", page_icon=str(ICON), layout="wide")
     st.html(theme.STYLE_SHEET)
     st.logo(str(ICON), size="large")

@@ -1,4 +1,4 @@
-"""Charts as pure functions: a frame of queries.py or figures.py in, an Altair chart out.
+"""Charts as pure functions: a frame of queries.py or figures.py in, a Vega-Lite chart out.
 
 Text of events appears in axes, legends and tooltips only, which Vega draws as text. Colours come
 from the palette and are never the only difference: what they tell is in a label, an order or a
@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-import altair as alt
 import polars as pl
-from altair.utils import schemapi
 
 from dashboards import definitions
 from dashboards.theme import Palette
+from dashboards.vega import Chart, Layer, chart, shows
 
 HEIGHT: Final = 300
 BUCKETS: Final = tuple(definitions.BUCKET_LABELS.values())
@@ -28,15 +27,7 @@ _LABEL_PIXELS_MAX: Final = 150
 _LEGEND: Final[dict[str, Any]] = {"orient": "top", "title": None, "labelLimit": 220}
 
 
-def trust() -> None:
-    """From now on, in this process, check no chart against Vega-Lite's schema as it is made.
-
-    The tests check each of them; checking again for every view takes half of a chart's time.
-    """
-    schemapi.disable_debug_mode()
-
-
-def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Chart:
+def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> Chart:
     """Stacked columns. frame: bucket (date), source, registered."""
     frame = _names(frame, "source")
     order = (
@@ -46,29 +37,30 @@ def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> alt.Char
         .to_list()
     )
     figure = (
-        alt.Chart(_spans(_stacked(frame, "bucket", "source", "registered", order), "bucket", grain))
-        .mark_rect(stroke=palette.surface, strokeWidth=1)
+        Layer(_spans(_stacked(frame, "bucket", "source", "registered", order), "bucket", grain))
+        .mark("rect", stroke=palette.surface, strokeWidth=1)
         .encode(
             x=_time("bucket", grain, frame["bucket"], drawn="bucket_from"),
             x2="bucket_to:T",
-            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y=shows("low:Q", title=None, axis=_count_axis()),
             y2="high:Q",
             color=_colour("source", order, palette),
             tooltip=[
                 _time_tooltip("bucket", grain),
-                alt.Tooltip("source:N", title="Source"),
-                alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
+                shows("source:N", title="Source"),
+                shows("registered:Q", title="Registered", format=",.0f"),
             ],
         )
     )
-    return _sized(figure, height=HEIGHT)
+    return chart(figure, height=HEIGHT)
 
 
-def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette) -> alt.Chart:
+def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette) -> Chart:
     """An area over days. frame: day (date), value; the scale begins at zero."""
     figure = (
-        alt.Chart(frame)
-        .mark_area(
+        Layer(frame)
+        .mark(
+            "area",
             line={"color": palette.blue, "strokeWidth": 2},
             color=palette.blue,
             fillOpacity=0.12,
@@ -76,17 +68,17 @@ def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette)
         )
         .encode(
             x=_time("day", "month" if frame.height > 200 else "day"),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            y=shows("value:Q", title=None, axis={"format": "~s", "tickCount": 5}),
             tooltip=[
                 _time_tooltip("day", "day"),
-                alt.Tooltip("value:Q", title=title, format=number_format),
+                shows("value:Q", title=title, format=number_format),
             ],
         )
     )
-    return _sized(figure, height=HEIGHT - 60)
+    return chart(figure, height=HEIGHT - 60)
 
 
-def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+def funnel(frame: pl.DataFrame, palette: Palette) -> Chart:
     """Horizontal bars, one per step, with count and rates written out. frame: funnel_steps()."""
     shown = frame.with_columns(
         pl.format(
@@ -102,32 +94,30 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
         ).alias("written")
     )
     most = _most(frame["accounts"])
-    base = alt.Chart(shown).encode(
-        y=alt.Y(
+    base = Layer(shown).encode(
+        y=shows(
             "label:N",
             sort=None,
             title=None,
-            axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+            axis={"labelLimit": _LABEL_PIXELS_MAX, "ticks": False, "domain": False},
         ),
         tooltip=[
-            alt.Tooltip("label:N", title="Step"),
-            alt.Tooltip("accounts:Q", title="Accounts", format=",.0f"),
-            alt.Tooltip("step_rate:Q", title="Of the step before", format=".1%"),
-            alt.Tooltip("overall_rate:Q", title="Of all registered", format=".1%"),
+            shows("label:N", title="Step"),
+            shows("accounts:Q", title="Accounts", format=",.0f"),
+            shows("step_rate:Q", title="Of the step before", format=".1%"),
+            shows("overall_rate:Q", title="Of all registered", format=".1%"),
         ],
     )
-    bars = base.mark_bar(cornerRadiusEnd=4, size=34, color=palette.blue).encode(
-        x=alt.X("accounts:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.4]))
+    bars = base.mark("bar", cornerRadiusEnd=4, size=34, color=palette.blue).encode(
+        x=shows("accounts:Q", title=None, axis=None, scale={"domain": [0, most * 1.4]})
     )
-    text = base.mark_text(align="left", dx=8, fontSize=14, color=palette.text).encode(
+    text = base.mark("text", align="left", dx=8, fontSize=14, color=palette.text).encode(
         x="accounts:Q", text="written:N"
     )
-    return _leading(_layered(bars, text, height=220), frame)
+    return chart(bars, text, height=220, leads_by=_leads(frame))
 
 
-def cohort_conversion(
-    frame: pl.DataFrame, grain: str, days: int, palette: Palette
-) -> alt.LayerChart:
+def cohort_conversion(frame: pl.DataFrame, grain: str, days: int, palette: Palette) -> Chart:
     """A line of filled points for matured cohorts; dashed, with hollow points, while maturing.
 
     frame: cohorts(). Cohorts in which nobody has matured are left out.
@@ -142,42 +132,42 @@ def cohort_conversion(
     joined = known.filter(~pl.col("is_matured"))
     tail = pl.concat([matured.tail(1), joined])
     x = _time("cohort", grain, known["cohort"])
-    y = alt.Y("rate:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5))
+    y = shows("rate:Q", title=None, axis={"format": ".0%", "tickCount": 5})
     tooltip = [
         _time_tooltip("cohort", grain),
-        alt.Tooltip("rate:Q", title=f"Paid within {days} days", format=".1%"),
-        alt.Tooltip("paid:Q", title="Paid in time", format=",.0f"),
-        alt.Tooltip("matured:Q", title=f"Had {days} days", format=",.0f"),
-        alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
-        alt.Tooltip("state:N", title="Cohort"),
+        shows("rate:Q", title=f"Paid within {days} days", format=".1%"),
+        shows("paid:Q", title="Paid in time", format=",.0f"),
+        shows("matured:Q", title=f"Had {days} days", format=",.0f"),
+        shows("registered:Q", title="Registered", format=",.0f"),
+        shows("state:N", title="Cohort"),
     ]
-    solid = alt.Chart(matured).mark_line(color=palette.blue, strokeWidth=2).encode(x=x, y=y)
+    solid = Layer(matured).mark("line", color=palette.blue, strokeWidth=2).encode(x=x, y=y)
     dashed = (
-        alt.Chart(tail)
-        .mark_line(color=palette.blue, strokeWidth=2, strokeDash=[4, 4], opacity=0.7)
+        Layer(tail)
+        .mark("line", color=palette.blue, strokeWidth=2, strokeDash=[4, 4], opacity=0.7)
         .encode(x=x, y=y)
     )
     points = (
-        alt.Chart(known)
-        .mark_point(size=64, strokeWidth=2, stroke=palette.blue, opacity=1)
+        Layer(known)
+        .mark("point", size=64, strokeWidth=2, stroke=palette.blue, opacity=1)
         .encode(
             x=x,
             y=y,
-            fill=alt.Fill(
+            fill=shows(
                 "state:N",
-                scale=alt.Scale(
-                    domain=["all had the time", "still maturing"],
-                    range=[palette.blue, palette.surface],
-                ),
-                legend=alt.Legend(**_LEGEND, symbolStrokeColor=palette.blue, symbolStrokeWidth=2),
+                scale={
+                    "domain": ["all had the time", "still maturing"],
+                    "range": [palette.blue, palette.surface],
+                },
+                legend=dict(**_LEGEND, symbolStrokeColor=palette.blue, symbolStrokeWidth=2),
             ),
             tooltip=tooltip,
         )
     )
-    return _layered(solid, dashed, points, height=HEIGHT)
+    return chart(solid, dashed, points, height=HEIGHT)
 
 
-def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.LayerChart:
+def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> Chart:
     """Horizontal bars of the rate with numerator and denominator written out.
 
     frame: funnel_by_source(); at most the twelve largest sources.
@@ -206,67 +196,66 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> alt.L
         )
     )
     most = _most(shown["rate"])
-    base = alt.Chart(shown).encode(
-        y=alt.Y(
+    base = Layer(shown).encode(
+        y=shows(
             "source:N",
             sort=None,
             title=None,
-            axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+            axis={"labelLimit": _LABEL_PIXELS_MAX, "ticks": False, "domain": False},
         ),
         tooltip=[
-            alt.Tooltip("source:N", title="Source"),
-            alt.Tooltip("rate:Q", title=f"Paid within {days} days", format=".1%"),
-            alt.Tooltip(f"paid_{days}:Q", title="Paid in time", format=",.0f"),
-            alt.Tooltip(f"matured_{days}:Q", title=f"Had {days} days", format=",.0f"),
-            alt.Tooltip("registered:Q", title="Registered", format=",.0f"),
+            shows("source:N", title="Source"),
+            shows("rate:Q", title=f"Paid within {days} days", format=".1%"),
+            shows(f"paid_{days}:Q", title="Paid in time", format=",.0f"),
+            shows(f"matured_{days}:Q", title=f"Had {days} days", format=",.0f"),
+            shows("registered:Q", title="Registered", format=",.0f"),
         ],
     )
-    bars = base.mark_bar(cornerRadiusEnd=4, color=palette.green).encode(
-        x=alt.X("rate:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.9]))
+    bars = base.mark("bar", cornerRadiusEnd=4, color=palette.green).encode(
+        x=shows("rate:Q", title=None, axis=None, scale={"domain": [0, most * 1.9]})
     )
-    text = base.mark_text(align="left", dx=8, color=palette.text, fontSize=13).encode(
+    text = base.mark("text", align="left", dx=8, color=palette.text, fontSize=13).encode(
         x="rate:Q", text="written:N"
     )
-    return _layered(bars, text, height=max(120, 38 * shown.height + 20))
+    return chart(bars, text, height=max(120, 38 * shown.height + 20))
 
 
-def paid_over_time(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+def paid_over_time(frame: pl.DataFrame, palette: Palette) -> Chart:
     """How the share that pays grows with the days since registration. frame: paid_by_day()."""
     curve = (
-        alt.Chart(frame)
-        .mark_area(
+        Layer(frame)
+        .mark(
+            "area",
             line={"color": palette.green, "strokeWidth": 2},
             color=palette.green,
             fillOpacity=0.12,
         )
         .encode(
-            x=alt.X(
+            x=shows(
                 "day:Q",
                 title="days since registration",
-                axis=alt.Axis(values=[0, 14, 30, 60, 90], grid=False),
-                scale=alt.Scale(domain=[0, 90]),
+                axis={"values": [0, 14, 30, 60, 90], "grid": False},
+                scale={"domain": [0, 90]},
             ),
-            y=alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5)),
+            y=shows("share:Q", title=None, axis={"format": ".0%", "tickCount": 5}),
             tooltip=[
-                alt.Tooltip("day:Q", title="Days since registration"),
-                alt.Tooltip("paid:Q", title="Paid by then", format=",.0f"),
-                alt.Tooltip("share:Q", title="Of all registered", format=".1%"),
+                shows("day:Q", title="Days since registration"),
+                shows("paid:Q", title="Paid by then", format=",.0f"),
+                shows("share:Q", title="Of all registered", format=".1%"),
             ],
         )
     )
     marks = pl.DataFrame({"day": [14, 30], "name": ["trial ends", "30 days"]})
-    rules = alt.Chart(marks).mark_rule(strokeDash=[3, 4], color=palette.muted).encode(x="day:Q")
+    rules = Layer(marks).mark("rule", strokeDash=[3, 4], color=palette.muted).encode(x="day:Q")
     names = (
-        alt.Chart(marks)
-        .mark_text(align="left", dx=4, baseline="top", color=palette.muted, fontSize=12)
-        .encode(x="day:Q", y=alt.value(0), text="name:N")
+        Layer(marks)
+        .mark("text", align="left", dx=4, baseline="top", color=palette.muted, fontSize=12)
+        .encode(x="day:Q", y={"value": 0}, text="name:N")
     )
-    return _layered(curve, rules, names, height=HEIGHT)
+    return chart(curve, rules, names, height=HEIGHT)
 
 
-def movements(
-    frame: pl.DataFrame, currency: str, *, by_count: bool, palette: Palette
-) -> alt.LayerChart:
+def movements(frame: pl.DataFrame, currency: str, *, by_count: bool, palette: Palette) -> Chart:
     """Gains above and losses below zero, by month. frame: movements() of one currency."""
     value = "changes" if by_count else "amount"
     losses = frame["movement"].is_in(["churn", "contraction"])
@@ -291,89 +280,90 @@ def movements(
     }
     unit = "changes" if by_count else f"{currency} a month"
     bars = (
-        alt.Chart(shown)
-        .mark_rect(stroke=palette.surface, strokeWidth=1)
+        Layer(shown)
+        .mark("rect", stroke=palette.surface, strokeWidth=1)
         .encode(
             x=_time("month", "month", frame["month"], drawn="month_from"),
             x2="month_to:T",
-            y=alt.Y("low:Q", title=None, axis=alt.Axis(format="~s", tickCount=6)),
+            y=shows("low:Q", title=None, axis={"format": "~s", "tickCount": 6}),
             y2="high:Q",
             color=_colour("kind", list(MOVEMENTS), palette, colours),
             tooltip=[
                 _time_tooltip("month", "month"),
-                alt.Tooltip("kind:N", title="Movement"),
-                alt.Tooltip("amount:Q", title=f"{currency} a month", format="+,.2f"),
-                alt.Tooltip("changes:Q", title="Changes", format=",.0f"),
+                shows("kind:N", title="Movement"),
+                shows("amount:Q", title=f"{currency} a month", format="+,.2f"),
+                shows("changes:Q", title="Changes", format=",.0f"),
             ],
         )
     )
     line = (
-        alt.Chart(net.sort("month"))
-        .mark_line(
+        Layer(net.sort("month"))
+        .mark(
+            "line",
             color=palette.text,
             strokeWidth=1.5,
-            point=alt.OverlayMarkDef(fill=palette.text, size=28, shape="diamond"),
+            point={"fill": palette.text, "size": 28, "shape": "diamond"},
         )
         .encode(
             x="month_middle:T",
             y="net:Q",
             tooltip=[
                 _time_tooltip("month", "month"),
-                alt.Tooltip("net:Q", title=f"Net, {unit}", format="+,.2f"),
+                shows("net:Q", title=f"Net, {unit}", format="+,.2f"),
             ],
         )
     )
-    return _leading(_layered(bars, line, height=HEIGHT + 20), frame)
+    return chart(bars, line, height=HEIGHT + 20, leads_by=_leads(frame))
 
 
-def plan_flows(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+def plan_flows(frame: pl.DataFrame, palette: Palette) -> Chart:
     """A table of cells, from the plan on the left to the plan above. frame: plan_flows()."""
     frame = _names(frame, "from_plan", "to_plan")
     largest = _most(frame["changes"])
     before = _by_tier(frame, "from")
     after = _by_tier(frame, "to")
-    base = alt.Chart(frame).encode(
-        x=alt.X(
+    base = Layer(frame).encode(
+        x=shows(
             "to_plan:N",
             sort=after,
             title="to",
-            axis=alt.Axis(
-                orient="top",
-                labelAngle=-40,
-                labelLimit=110,
-                labelOverlap=False,
-                ticks=False,
-                domain=False,
-            ),
+            axis={
+                "orient": "top",
+                "labelAngle": -40,
+                "labelLimit": 110,
+                "labelOverlap": False,
+                "ticks": False,
+                "domain": False,
+            },
         ),
-        y=alt.Y(
+        y=shows(
             "from_plan:N",
             sort=before,
             title="from",
-            axis=alt.Axis(labelLimit=110, ticks=False, domain=False),
+            axis={"labelLimit": 110, "ticks": False, "domain": False},
         ),
         tooltip=[
-            alt.Tooltip("from_plan:N", title="From"),
-            alt.Tooltip("to_plan:N", title="To"),
-            alt.Tooltip("changes:Q", title="Changes", format=",.0f"),
+            shows("from_plan:N", title="From"),
+            shows("to_plan:N", title="To"),
+            shows("changes:Q", title="Changes", format=",.0f"),
         ],
     )
-    cells = base.mark_rect(cornerRadius=3, stroke=palette.surface, strokeWidth=2).encode(
-        color=alt.Color(
+    cells = base.mark("rect", cornerRadius=3, stroke=palette.surface, strokeWidth=2).encode(
+        color=shows(
             "changes:Q",
-            scale=alt.Scale(type="sqrt", domain=[0, largest], range=list(palette.heat)),
+            scale={"type": "sqrt", "domain": [0, largest], "range": list(palette.heat)},
             legend=None,
         )
     )
-    deep = alt.datum.changes > largest * 0.35
-    numbers = base.mark_text(fontSize=12, fontWeight=600).encode(
-        text=alt.Text("changes:Q", format=",.0f"),
-        color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
+    deep = f"datum.changes > {largest * 0.35}"
+    numbers = base.mark("text", fontSize=12, fontWeight=600).encode(
+        text=shows("changes:Q", format=",.0f"),
+        color=_inked(deep, palette),
     )
-    return _leading(_layered(cells, numbers, height=max(200, 38 * len(before) + 90)), frame)
+    return chart(cells, numbers, height=max(200, 38 * len(before) + 90), leads_by=_leads(frame))
 
 
-def cancels(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+def cancels(frame: pl.DataFrame, palette: Palette) -> Chart:
     """Stacked columns by month and cause. frame: cancels_by_cause()."""
     named = frame.with_columns(_cause_label().alias("why"))
     order = [
@@ -404,25 +394,25 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     present = [name for name in (*order, "Unknown") if name in set(named["why"].to_list())]
     shown = _spans(_stacked(named, "month", "why", "cancels", present), "month", "month")
     figure = (
-        alt.Chart(shown)
-        .mark_rect(stroke=palette.surface, strokeWidth=1)
+        Layer(shown)
+        .mark("rect", stroke=palette.surface, strokeWidth=1)
         .encode(
             x=_time("month", "month", frame["month"], drawn="month_from"),
             x2="month_to:T",
-            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y=shows("low:Q", title=None, axis=_count_axis()),
             y2="high:Q",
             color=_colour("why", present, palette, colours),
             tooltip=[
                 _time_tooltip("month", "month"),
-                alt.Tooltip("why:N", title="Cause"),
-                alt.Tooltip("cancels:Q", title="Cancels", format=",.0f"),
+                shows("why:N", title="Cause"),
+                shows("cancels:Q", title="Cancels", format=",.0f"),
             ],
         )
     )
-    return _leading(_layered(figure, height=HEIGHT), frame)
+    return chart(figure, height=HEIGHT, leads_by=_leads(frame))
 
 
-def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt.LayerChart:
+def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> Chart:
     """Horizontal bars by bucket, stacked by cause, the total written out.
 
     frame: overdue_ageing(), of one currency where value is `amount`.
@@ -438,38 +428,38 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> alt
     shown = _stacked(shown, "bucket", "why", value, CAUSES)
     totals = shown.group_by("bucket").agg(pl.col(value).sum().alias("total"))
     most = _most(totals["total"])
-    y = alt.Y(
+    y = shows(
         "bucket:N",
         sort=list(BUCKETS),
-        scale=alt.Scale(domain=list(BUCKETS)),
+        scale={"domain": list(BUCKETS)},
         title=None,
-        axis=alt.Axis(ticks=False, domain=False, labelLimit=_LABEL_PIXELS_MAX),
+        axis={"ticks": False, "domain": False, "labelLimit": _LABEL_PIXELS_MAX},
     )
     bars = (
-        alt.Chart(shown)
-        .mark_bar(stroke=palette.surface, strokeWidth=1)
+        Layer(shown)
+        .mark("bar", stroke=palette.surface, strokeWidth=1)
         .encode(
-            x=alt.X("low:Q", title=None, axis=None, scale=alt.Scale(domain=[0, most * 1.25])),
+            x=shows("low:Q", title=None, axis=None, scale={"domain": [0, most * 1.25]}),
             x2="high:Q",
             y=y,
             color=_causes(shown, palette),
             tooltip=[
-                alt.Tooltip("bucket:N", title="Overdue for"),
-                alt.Tooltip("why:N", title="Cause"),
-                alt.Tooltip("episodes:Q", title="Episodes", format=",.0f"),
-                *([alt.Tooltip("amount:Q", title=title, format=",.2f")] * (value == "amount")),
+                shows("bucket:N", title="Overdue for"),
+                shows("why:N", title="Cause"),
+                shows("episodes:Q", title="Episodes", format=",.0f"),
+                *([shows("amount:Q", title=title, format=",.2f")] * (value == "amount")),
             ],
         )
     )
     text = (
-        alt.Chart(totals)
-        .mark_text(align="left", dx=6, color=palette.text, fontSize=12)
-        .encode(x="total:Q", y=y, text=alt.Text("total:Q", format=",.0f"))
+        Layer(totals)
+        .mark("text", align="left", dx=6, color=palette.text, fontSize=12)
+        .encode(x="total:Q", y=y, text=shows("total:Q", format=",.0f"))
     )
-    return _leading(_layered(bars, text, height=250), frame)
+    return chart(bars, text, height=250, leads_by=_leads(frame))
 
 
-def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
+def recovery(frame: pl.DataFrame, palette: Palette) -> Chart:
     """One line for each cause; months of which nothing has matured are left out.
 
     frame: recovery(). A month only part of which has matured is drawn hollow.
@@ -486,42 +476,38 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> alt.LayerChart:
     present = set(shown["why"].to_list())
     causes = [name for name in CAUSES if name in present]
 
-    def of(state: str | None) -> alt.Chart:
+    def of(state: str | None) -> Layer:
         rows = shown if state is None else shown.filter(pl.col("state") == state)
-        return alt.Chart(rows).encode(
+        return Layer(rows).encode(
             x=_time("month", "month", shown["month"]),
-            y=alt.Y(
-                "rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%")
-            ),
+            y=shows("rate:Q", title=None, scale={"domain": [0, 1]}, axis={"format": ".0%"}),
             color=colour,
-            shape=alt.Shape(
+            shape=shows(
                 "why:N",
                 sort=causes,
-                scale=alt.Scale(
-                    domain=causes, range=["square", "circle", "diamond"][: len(causes)]
-                ),
-                legend=alt.Legend(**_LEGEND, columns=_legend_columns(causes)),
+                scale={"domain": causes, "range": ["square", "circle", "diamond"][: len(causes)]},
+                legend=dict(**_LEGEND, columns=_legend_columns(causes)),
             ),
             tooltip=[
                 _time_tooltip("month", "month"),
-                alt.Tooltip("why:N", title="Cause"),
-                alt.Tooltip("rate:Q", title="Recovered within 30 days", format=".1%"),
-                alt.Tooltip("recovered:Q", title="Recovered", format=",.0f"),
-                alt.Tooltip("matured:Q", title="Had 30 days", format=",.0f"),
-                alt.Tooltip("opened:Q", title="Opened", format=",.0f"),
-                alt.Tooltip("state:N", title="Month"),
+                shows("why:N", title="Cause"),
+                shows("rate:Q", title="Recovered within 30 days", format=".1%"),
+                shows("recovered:Q", title="Recovered", format=",.0f"),
+                shows("matured:Q", title="Had 30 days", format=",.0f"),
+                shows("opened:Q", title="Opened", format=",.0f"),
+                shows("state:N", title="Month"),
             ],
         )
 
-    lines = of(None).mark_line(strokeWidth=2)
-    ripe = of("all had 30 days").mark_point(size=60, strokeWidth=2, filled=True, opacity=1)
-    unripe = of("still maturing").mark_point(
-        size=60, strokeWidth=2, fill=palette.surface, opacity=1
+    lines = of(None).mark("line", strokeWidth=2)
+    ripe = of("all had 30 days").mark("point", size=60, strokeWidth=2, filled=True, opacity=1)
+    unripe = of("still maturing").mark(
+        "point", size=60, strokeWidth=2, fill=palette.surface, opacity=1
     )
-    return _layered(lines, ripe, unripe, height=HEIGHT)
+    return chart(lines, ripe, unripe, height=HEIGHT)
 
 
-def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerChart:
+def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> Chart:
     """The cohort triangle: a cell for each cohort and period, with its share written in it.
 
     frame: figures.retention(); at most the newest 36 cohorts. Cells of which nobody has matured
@@ -549,87 +535,87 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerC
     )
     most = min(1.5, max(1.0, _most(known["rate"])))  # one outlier must not pale all others
 
-    def drawn(cells: pl.DataFrame) -> alt.Chart:
-        return alt.Chart(cells).encode(
-            x=alt.X(
+    def drawn(cells: pl.DataFrame) -> Layer:
+        return Layer(cells).encode(
+            x=shows(
                 "period_number:O",
                 title="months since the first payment",
-                scale=alt.Scale(domain=sorted(shown["period_number"].unique().to_list())),
-                axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False),
+                scale={"domain": sorted(shown["period_number"].unique().to_list())},
+                axis={"orient": "top", "labelAngle": 0, "ticks": False, "domain": False},
             ),
-            y=alt.Y(
+            y=shows(
                 "cohort:N",
                 sort=order,
-                scale=alt.Scale(domain=order),
+                scale={"domain": order},
                 title=None,
-                axis=alt.Axis(ticks=False, domain=False, labelLimit=_LABEL_PIXELS_MAX),
+                axis={"ticks": False, "domain": False, "labelLimit": _LABEL_PIXELS_MAX},
             ),
             tooltip=[
-                alt.Tooltip("cohort:N", title="First paid (accounts)"),
-                alt.Tooltip("period_number:O", title="Months later"),
-                alt.Tooltip("rate:Q", title="Retained", format=".1%"),
-                alt.Tooltip("kept:Q", title=kept_title, format=number),
-                alt.Tooltip("matured:Q", title=base_title, format=number),
-                alt.Tooltip("state:N", title="Cohort"),
+                shows("cohort:N", title="First paid (accounts)"),
+                shows("period_number:O", title="Months later"),
+                shows("rate:Q", title="Retained", format=".1%"),
+                shows("kept:Q", title=kept_title, format=number),
+                shows("matured:Q", title=base_title, format=number),
+                shows("state:N", title="Cohort"),
             ],
         )
 
-    fill = alt.Color(
+    fill = shows(
         "rate:Q",
-        scale=alt.Scale(domain=[0, most], range=list(palette.heat), clamp=True),
+        scale={"domain": [0, most], "range": list(palette.heat), "clamp": True},
         legend=None,
     )
-    cells = drawn(whole).mark_rect(stroke=palette.surface, strokeWidth=2).encode(color=fill)
+    cells = drawn(whole).mark("rect", stroke=palette.surface, strokeWidth=2).encode(color=fill)
     framed = (
         drawn(maturing)
-        .mark_rect(stroke=palette.muted, strokeWidth=1, strokeDash=[3, 2], fillOpacity=0.55)
+        .mark("rect", stroke=palette.muted, strokeWidth=1, strokeDash=[3, 2], fillOpacity=0.55)
         .encode(color=fill)
     )
-    deep = (alt.datum.rate > most * 0.7) & (alt.datum.state == "all had the time")
+    deep = f"datum.rate > {most * 0.7} && datum.state === 'all had the time'"
     written = (
         drawn(known.with_columns((pl.col("rate") * 100).alias("percent")))
-        .mark_text(fontSize=11)
+        .mark("text", fontSize=11)
         .encode(
-            text=alt.Text("percent:Q", format=".0f"),
-            color=alt.condition(deep, alt.value(palette.surface), alt.value(palette.text)),
+            text=shows("percent:Q", format=".0f"),
+            color=_inked(deep, palette),
         )
     )
-    figure = _layered(cells, framed, written, height=max(180, 28 * len(order) + 70))
-    return _leading(figure, frame)
+    height = max(180, 28 * len(order) + 70)
+    return chart(cells, framed, written, height=height, leads_by=_leads(frame))
 
 
-def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> alt.LayerChart:
+def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> Chart:
     """A line over the months since the first payment. frame: figures.retention_curve()."""
     base_title, kept_title, number = (
         ("Had the time", "Still pay", ",.0f")
         if measure == "accounts"
         else ("MRR at first", "MRR now", ",.2f")
     )
-    base = alt.Chart(frame).encode(
-        x=alt.X(
+    base = Layer(frame).encode(
+        x=shows(
             "period_number:Q",
             title="months since the first payment",
-            axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+            axis={"grid": False, "tickMinStep": 1, "format": "d"},
         ),
-        y=alt.Y(
+        y=shows(
             "rate:Q",
             title=None,
-            scale=alt.Scale(domain=[0, max(1.0, _most(frame["rate"]))]),
-            axis=alt.Axis(format=".0%", tickCount=5),
+            scale={"domain": [0, max(1.0, _most(frame["rate"]))]},
+            axis={"format": ".0%", "tickCount": 5},
         ),
         tooltip=[
-            alt.Tooltip("period_number:Q", title="Months later"),
-            alt.Tooltip("rate:Q", title="Retained", format=".1%"),
-            alt.Tooltip("kept:Q", title=kept_title, format=number),
-            alt.Tooltip("matured:Q", title=base_title, format=number),
+            shows("period_number:Q", title="Months later"),
+            shows("rate:Q", title="Retained", format=".1%"),
+            shows("kept:Q", title=kept_title, format=number),
+            shows("matured:Q", title=base_title, format=number),
         ],
     )
-    lines = base.mark_line(color=palette.blue, strokeWidth=2)
-    points = base.mark_point(color=palette.blue, filled=True, size=50, opacity=1)
-    return _layered(lines, points, height=HEIGHT)
+    lines = base.mark("line", color=palette.blue, strokeWidth=2)
+    points = base.mark("point", color=palette.blue, filled=True, size=50, opacity=1)
+    return chart(lines, points, height=HEIGHT)
 
 
-def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> alt.Chart:
+def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> Chart:
     """Stacked columns over time by verdict. frame: bucket (instant), verdict, deliveries."""
     labels = definitions.VERDICT_LABELS
     order = [label for name, label in labels.items() if name in set(frame["verdict"])]
@@ -643,41 +629,41 @@ def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> alt.
     )
     written = "%e %b %Y" if bucket >= timedelta(days=1) else "%e %b %H:%M"
     figure = (
-        alt.Chart(drawn)
-        .mark_rect(stroke=palette.surface, strokeWidth=0.5)
+        Layer(drawn)
+        .mark("rect", stroke=palette.surface, strokeWidth=0.5)
         .encode(
-            x=alt.X(
+            x=shows(
                 "bucket_from:T",
                 title=None,
-                scale=alt.Scale(type="utc", padding=8),
-                axis=alt.Axis(
-                    format="%e %b" if bucket >= timedelta(hours=6) else "%H:%M",
-                    grid=False,
-                    ticks=False,
-                    tickCount=8,
-                    labelOverlap=True,
-                ),
+                scale={"type": "utc", "padding": 8},
+                axis={
+                    "format": "%e %b" if bucket >= timedelta(hours=6) else "%H:%M",
+                    "grid": False,
+                    "ticks": False,
+                    "tickCount": 8,
+                    "labelOverlap": True,
+                },
             ),
             x2="bucket_to:T",
-            y=alt.Y("low:Q", title=None, axis=_count_axis()),
+            y=shows("low:Q", title=None, axis=_count_axis()),
             y2="high:Q",
             color=_colour("verdict", order, palette, colours),
             tooltip=[
-                alt.Tooltip(
+                shows(
                     "bucket:T",
                     timeUnit="utcyearmonthdatehoursminutes",
                     title="From (UTC)",
                     format=written,
                 ),
-                alt.Tooltip("verdict:N", title="Verdict"),
-                alt.Tooltip("deliveries:Q", title="Deliveries", format=",.0f"),
+                shows("verdict:N", title="Verdict"),
+                shows("deliveries:Q", title="Deliveries", format=",.0f"),
             ],
         )
     )
-    return _sized(figure, height=HEIGHT - 60)
+    return chart(figure, height=HEIGHT - 60)
 
 
-def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> alt.Chart:
+def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> Chart:
     """An analyst's two columns: a line over time, or bars in the order of the answer.
 
     Columns are renamed for drawing, since Vega reads dots and brackets in a name as a path.
@@ -685,33 +671,33 @@ def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> alt
     shown = frame.select(
         pl.col(along).alias("along"), pl.col(value).cast(pl.Float64).alias("value")
     )
-    tooltip_value = alt.Tooltip("value:Q", title=value[:60], format=",")
+    tooltip_value = shows("value:Q", title=value[:60], format=",")
     if shown["along"].dtype == pl.String:
         names = _names(shown.with_columns(pl.col("along").fill_null("(null)")), "along")
         figure = (
-            alt.Chart(names)
-            .mark_bar(color=palette.blue, cornerRadiusEnd=3)
+            Layer(names)
+            .mark("bar", color=palette.blue, cornerRadiusEnd=3)
             .encode(
-                x=alt.X("value:Q", title=value[:60], axis=alt.Axis(format="~s", tickCount=5)),
-                y=alt.Y(
+                x=shows("value:Q", title=value[:60], axis={"format": "~s", "tickCount": 5}),
+                y=shows(
                     "along:N",
                     sort=None,
                     title=None,
-                    axis=alt.Axis(labelLimit=_LABEL_PIXELS_MAX, ticks=False, domain=False),
+                    axis={"labelLimit": _LABEL_PIXELS_MAX, "ticks": False, "domain": False},
                 ),
-                tooltip=[alt.Tooltip("along:N", title=along[:60]), tooltip_value],
+                tooltip=[shows("along:N", title=along[:60]), tooltip_value],
             )
         )
-        return _sized(figure, height=max(120, 26 * shown.height + 50))
+        return chart(figure, height=max(120, 26 * shown.height + 50))
     dated = shown.with_columns(pl.col("along").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"))
     figure = (
-        alt.Chart(dated)
-        .mark_line(color=palette.blue, strokeWidth=2, point=shown.height <= 60)
+        Layer(dated)
+        .mark("line", color=palette.blue, strokeWidth=2, point=shown.height <= 60)
         .encode(
-            x=alt.X("along:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False)),
-            y=alt.Y("value:Q", title=value[:60], axis=alt.Axis(format="~s", tickCount=5)),
+            x=shows("along:T", title=None, scale={"type": "utc"}, axis={"grid": False}),
+            y=shows("value:Q", title=value[:60], axis={"format": "~s", "tickCount": 5}),
             tooltip=[
-                alt.Tooltip(
+                shows(
                     "along:T",
                     timeUnit="utcyearmonthdatehoursminutes",
                     title=along[:60],
@@ -721,33 +707,21 @@ def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> alt
             ],
         )
     )
-    return _sized(figure, height=HEIGHT)
+    return chart(figure, height=HEIGHT)
 
 
-def _sized(figure: Any, *, height: int) -> alt.Chart:
-    sized = figure.properties(height=height)
-    assert isinstance(sized, alt.Chart)
-    return sized
-
-
-def _layered(*layers: alt.Chart, height: int) -> alt.LayerChart:
-    layered = alt.layer(*layers).properties(height=height)
-    assert isinstance(layered, alt.LayerChart)
-    return layered
-
-
-def _leading(figure: alt.LayerChart, frame: pl.DataFrame) -> alt.LayerChart:
-    """The chart, its marks to be clicked where the frame says which `people` are behind each."""
-    if PEOPLE not in frame.columns:
-        return figure
-    chosen = alt.selection_point(name=PEOPLE, fields=[PEOPLE], on="click", toggle=False)
-    led = figure.add_params(chosen).configure_mark(cursor="pointer")
-    assert isinstance(led, alt.LayerChart)
-    return led
+def _leads(frame: pl.DataFrame) -> str | None:
+    """What a mark tells when it is clicked, where the frame says who is behind each."""
+    return PEOPLE if PEOPLE in frame.columns else None
 
 
 def _first_people(frame: pl.DataFrame) -> list[pl.Expr]:
     return [pl.col(PEOPLE).first()] if PEOPLE in frame.columns else []
+
+
+def _inked(deep: str, palette: Palette) -> dict[str, Any]:
+    """Text in the colour that can be read upon a cell, whose colour is deep where that holds."""
+    return {"condition": {"test": deep, "value": palette.surface}, "value": palette.text}
 
 
 def _most(values: pl.Series) -> float:
@@ -755,7 +729,7 @@ def _most(values: pl.Series) -> float:
     return max((float(value) for value in values if value), default=1.0)
 
 
-def _causes(frame: pl.DataFrame, palette: Palette) -> alt.Color:
+def _causes(frame: pl.DataFrame, palette: Palette) -> dict[str, Any]:
     """The colour of a cause stays the same whichever of them a frame has."""
     colours = dict(zip(CAUSES, (palette.blue, palette.orange, palette.grey), strict=True))
     present = set(frame["why"].to_list())
@@ -771,15 +745,15 @@ def _colour(
     values: Sequence[str],
     palette: Palette,
     colours: Mapping[str, str] | None = None,
-) -> alt.Color:
+) -> dict[str, Any]:
     chosen = colours or dict(
         zip(values, [palette.series[i % 8] for i in range(len(values))], strict=True)
     )
-    return alt.Color(
+    return shows(
         f"{column}:N",
         sort=list(values),
-        scale=alt.Scale(domain=list(values), range=[chosen[value] for value in values]),
-        legend=alt.Legend(**_LEGEND, columns=_legend_columns(values)),
+        scale={"domain": list(values), "range": [chosen[value] for value in values]},
+        legend=dict(**_LEGEND, columns=_legend_columns(values)),
     )
 
 
@@ -839,7 +813,7 @@ def _spans(frame: pl.DataFrame, column: str, grain: str) -> pl.DataFrame:
 
 def _time(
     column: str, grain: str, begins: pl.Series | None = None, drawn: str | None = None
-) -> alt.X:
+) -> dict[str, Any]:
     """A UTC time axis; the browser's zone would move a midnight to another day.
 
     begins: days that get a tick, for buckets that do not begin where Vega would put one; a month
@@ -849,11 +823,11 @@ def _time(
     if begins is not None:
         inset = 15 if drawn and grain == "month" else 0
         ticks = {"values": [_instant(day, inset) for day in begins.unique().sort()]}
-    return alt.X(
+    return shows(
         f"{drawn or column}:T",
         title=None,
-        scale=alt.Scale(type="utc", padding=8),
-        axis=alt.Axis(
+        scale={"type": "utc", "padding": 8},
+        axis=dict(
             format="%b %y" if grain == "month" else "%e %b",
             grid=False,
             ticks=False,
@@ -865,20 +839,20 @@ def _time(
     )
 
 
-def _instant(day: date, inset_days: int) -> alt.DateTime:
+def _instant(day: date, inset_days: int) -> dict[str, Any]:
     moved = day + timedelta(days=inset_days)
-    return alt.DateTime(year=moved.year, month=moved.month, date=moved.day, utc=True)
+    return {"year": moved.year, "month": moved.month, "date": moved.day, "utc": True}
 
 
-def _time_tooltip(column: str, grain: str) -> alt.Tooltip:
+def _time_tooltip(column: str, grain: str) -> dict[str, Any]:
     units: dict[str, tuple[str, Literal["utcyearmonthdate", "utcyearmonth"], str]] = {
         "day": ("Day (UTC)", "utcyearmonthdate", "%e %b %Y"),
         "week": ("Week from (UTC)", "utcyearmonthdate", "%e %b %Y"),
         "month": ("Month (UTC)", "utcyearmonth", "%b %Y"),
     }
     title, unit, written = units[grain]
-    return alt.Tooltip(f"{column}:T", timeUnit=unit, title=title, format=written)
+    return shows(f"{column}:T", timeUnit=unit, title=title, format=written)
 
 
-def _count_axis() -> alt.Axis:
-    return alt.Axis(format="~s", tickMinStep=1, tickCount=5)
+def _count_axis() -> dict[str, Any]:
+    return {"format": "~s", "tickMinStep": 1, "tickCount": 5}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
 
-import altair as alt
 import polars as pl
 import streamlit as st
 
@@ -18,6 +17,7 @@ from dashboards import formats, navigation, theme
 from dashboards.charts import PEOPLE
 from dashboards.export import formula_safe_csv
 from dashboards.theme import Palette
+from dashboards.vega import Chart
 
 ROW_PIXELS = 35
 TABLE_ROWS_SHOWN = 12
@@ -74,20 +74,20 @@ def section(title: str, definition: str, *, shown: bool = True) -> None:
         st.caption(definition)
 
 
-def chart(figure: alt.Chart | alt.LayerChart, description: str) -> None:
+def chart(figure: Chart, description: str) -> None:
     """A chart with its description for people who cannot see it."""
-    st.altair_chart(figure, width="stretch", alt=description)
+    st.vega_lite_chart(spec=_with_data(figure), width="stretch", alt=description)
 
 
 def chart_of_people(
-    figure: alt.LayerChart, description: str, *, key: str, sources: Sequence[str] = ()
+    figure: Chart, description: str, *, key: str, sources: Sequence[str] = ()
 ) -> None:
     """A chart whose marks lead to the accounts behind them, from these sources alone if any.
 
     figure: made of a frame with a column `people`.
     """
-    state = st.altair_chart(
-        figure,
+    state = st.vega_lite_chart(
+        spec=_with_data(figure),
         width="stretch",
         alt=f"{description}. Choose a mark to see the accounts behind it.",
         key=key,
@@ -97,6 +97,10 @@ def chart_of_people(
     chosen = cast(Any, state)["selection"].get(PEOPLE) or []
     if chosen and isinstance(chosen[0].get(PEOPLE), str):
         navigation.open_people(chosen[0][PEOPLE], sources)
+
+
+def _with_data(figure: Chart) -> dict[str, Any]:
+    return figure.spec | {"datasets": figure.frames}
 
 
 def nothing(message: str) -> None:

@@ -176,11 +176,11 @@ def _listen(host: str, port: int) -> socket.socket:
 def load_pages() -> None:
     """Import the pages and all they draw with, before there is a thread for each visitor.
 
-    Streamlit imports pandas and pyarrow when it first needs them. altair and narwhals look into
-    sys.modules for them, and use what they find even while another visitor's thread is still
-    loading it: the first pages drawn at once then failed, with "partially initialized module".
+    Streamlit imports pandas and pyarrow when it first needs them. Whoever looks into sys.modules
+    for them uses what is there even while another visitor's thread is still loading it: the first
+    pages drawn at once then failed, with "partially initialized module".
     """
-    for name in ("pandas", "pyarrow", "altair", "dashboards.app"):
+    for name in ("pandas", "pyarrow", "dashboards.app"):
         importlib.import_module(name)
 
 

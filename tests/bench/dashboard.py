@@ -24,7 +24,7 @@ import streamlit as st
 from rebuild import History, say
 from streamlit.testing.v1 import AppTest
 
-from dashboards import addresses, charts, source
+from dashboards import addresses, source
 from dashboards.views import VIEWS
 from warehouse.workbench import Workbench
 
@@ -65,7 +65,6 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     views = [(view.title, view.url_path, {}) for view in VIEWS]
     views.append(("Accounts, one account", addresses.ACCOUNTS, {"account": somebody}))
     logging.disable(logging.WARNING)  # Streamlit's, of not being run by its server
-    charts.trust()
     draw(addresses.OVERVIEW, {})  # the first run imports what it needs
     for title, page, address in views:
         seconds, cores, answers = [], [], []

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import altair as alt
 import duckdb
 import polars as pl
 import pytest
+from drawn_charts import told
 from warehouse_builder import AS_OF
 
 from dashboards import charts, figures, queries, theme
 from dashboards.filters import Filters, chosen_filters
 from dashboards.theme import DARK, LIGHT, Palette
+from dashboards.vega import Chart, Layer, chart
 
-Draw = Callable[[duckdb.DuckDBPyConnection, Filters, Palette], alt.Chart | alt.LayerChart]
+Draw = Callable[[duckdb.DuckDBPyConnection, Filters, Palette], Chart]
 
 
 def _only(frame: pl.DataFrame, currency: str) -> pl.DataFrame:
     return frame.filter(pl.col("currency") == currency)
+
+
+def _kept(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    return figures.retention(queries.retention(connection), "accounts", None)
 
 
 DRAWN: dict[str, Draw] = {
@@ -52,6 +58,21 @@ DRAWN: dict[str, Draw] = {
         _only(queries.overdue_ageing(c, f), "USD"), "amount", "USD", p
     ),
     "recovery": lambda c, f, p: charts.recovery(queries.recovery(c, f, AS_OF), p),
+    "retention": lambda c, _, p: charts.retention(_kept(c), "accounts", p),
+    "retention-curve": lambda c, _, p: charts.retention_curve(
+        figures.retention_curve(_kept(c)), "accounts", p
+    ),
+    "deliveries": lambda _c, _f, p: charts.deliveries(
+        pl.DataFrame({"bucket": [AS_OF], "verdict": ["rejected"], "deliveries": [3]}),
+        timedelta(hours=1),
+        p,
+    ),
+    "answer": lambda _c, _f, p: charts.answer(
+        pl.DataFrame({"day": [AS_OF.date()], "n": [1]}), "day", "n", p
+    ),
+    "answer-bars": lambda _c, _f, p: charts.answer(
+        pl.DataFrame({"plan": ["a", None], "n": [1, 2]}), "plan", "n", p
+    ),
 }
 
 
@@ -62,7 +83,8 @@ def test_a_chart_is_valid_for_every_period(
 ) -> None:
     for period in ("7d", "90d", "all"):
         filters = chosen_filters(period, (), (), first_day=date(2025, 9, 23), today=AS_OF.date())
-        spec = DRAWN[name](full, filters, palette).to_dict(validate=True)
+        spec = told(DRAWN[name](full, filters, palette))
+        alt.LayerChart.from_dict(spec, validate=True)
         assert spec["height"] >= 120
 
 
@@ -70,7 +92,7 @@ def test_a_chart_is_valid_for_every_period(
 def test_a_chart_never_rests_on_the_zone_of_the_browser(
     full: duckdb.DuckDBPyConnection, last_90_days: Filters, name: str
 ) -> None:
-    for encoding in _encodings(DRAWN[name](full, last_90_days, LIGHT).to_dict()):
+    for encoding in _encodings(told(DRAWN[name](full, last_90_days, LIGHT))):
         x = encoding.get("x", {})
         if x.get("type") == "temporal" and "scale" in x:
             assert x["scale"]["type"] == "utc"
@@ -83,7 +105,7 @@ def test_a_chart_never_rests_on_the_zone_of_the_browser(
 def test_a_chart_makes_no_link_and_loads_no_picture(
     full: duckdb.DuckDBPyConnection, last_90_days: Filters, name: str
 ) -> None:
-    spec = DRAWN[name](full, last_90_days, LIGHT).to_dict()
+    spec = told(DRAWN[name](full, last_90_days, LIGHT))
     assert not {"href", "url"} & set(itertools.chain(*map(dict.keys, _encodings(spec))))
     assert "image" not in _marks(spec)
 
@@ -99,7 +121,7 @@ def test_pieces_of_a_column_lie_on_each_other_gains_up_and_losses_down() -> None
             "changes": [1, 1, 1, 1],
         }
     )
-    spec = charts.movements(frame, "USD", by_count=False, palette=LIGHT).to_dict()
+    spec = told(charts.movements(frame, "USD", by_count=False, palette=LIGHT))
     rows = {row["kind"]: (row["low"], row["high"]) for row in _rows(spec) if "kind" in row}
     assert rows == {
         "New": (0, 5),
@@ -121,7 +143,7 @@ def test_a_month_in_which_nothing_moved_is_zero_on_the_line_of_net_movement() ->
             "changes": [1, 1],
         }
     )
-    spec = charts.movements(frame, "USD", by_count=False, palette=LIGHT).to_dict()
+    spec = told(charts.movements(frame, "USD", by_count=False, palette=LIGHT))
     assert [row["net"] for row in _rows(spec) if "net" in row] == [4, 0, 6]
 
 
@@ -135,7 +157,7 @@ def test_counting_changes_draws_losses_below_zero_as_well() -> None:
             "changes": [4],
         }
     )
-    spec = charts.movements(frame, "USD", by_count=True, palette=LIGHT).to_dict()
+    spec = told(charts.movements(frame, "USD", by_count=True, palette=LIGHT))
     assert [row["high"] for row in _rows(spec) if "kind" in row] == [-4]
 
 
@@ -150,7 +172,7 @@ def test_maturing_cohorts_are_hollow_and_unripe_ones_left_out() -> None:
             "is_matured": [True, False, False],
         }
     )
-    spec = charts.cohort_conversion(cohorts, "month", 30, LIGHT).to_dict()
+    spec = told(charts.cohort_conversion(cohorts, "month", 30, LIGHT))
     points = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "point")
     rows = spec["datasets"][points["data"]["name"]]
     assert [row["state"] for row in rows] == ["all had the time", "still maturing"]
@@ -169,9 +191,19 @@ def test_every_bucket_has_its_place_even_when_nothing_is_in_it() -> None:
         {"ageing_bucket": ["90+"], "cause": [None], "episodes": [2], "amount": [1.0]},
         schema_overrides={"cause": pl.String},
     )
-    spec = charts.ageing(frame, "episodes", "n", LIGHT).to_dict()
+    spec = told(charts.ageing(frame, "episodes", "n", LIGHT))
     assert spec["layer"][0]["encoding"]["y"]["scale"]["domain"] == list(charts.BUCKETS)
     assert {row["why"] for row in _rows(spec) if "why" in row} == {"Unknown"}
+
+
+def test_data_is_named_by_what_is_in_it_so_that_a_browser_notices_a_change() -> None:
+    def named(*values: int) -> list[str]:
+        frames = (Layer(pl.DataFrame({"value": [value]})).mark("bar") for value in values)
+        return [layer["data"]["name"] for layer in told(chart(*frames, height=100))["layer"]]
+
+    assert named(1, 1, 2) == named(1, 1, 2)
+    one, again, other = named(1, 1, 2)
+    assert one == again != other
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
@@ -207,7 +239,7 @@ def test_an_unknown_theme_is_drawn_light() -> None:
 
 
 def _layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    layers: list[dict[str, Any]] = spec.get("layer", [spec])
+    layers: list[dict[str, Any]] = spec["layer"]
     return layers
 
 

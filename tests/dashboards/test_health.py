@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from drawn_charts import told
 from test_pages import environment, metrics, run_page, shown
 from warehouse_builder import build_warehouse
 
@@ -139,8 +140,8 @@ def test_verdicts_reasons_and_fields(ledger: Path) -> None:
     assert found.quarantined_open == found.quarantine.height == found.counters["quarantined"]
     assert ("unknown", "user_registered", "data.shoe_size", 1) in found.fields.rows()
     assert found.newest.filter(verdict="rejected")["reason"][0] == f"bad_signature: {EVIL}"
-    drawn = charts.deliveries(found.course, HOUR, theme.LIGHT).to_dict()
-    assert drawn["encoding"]["color"]["scale"]["domain"][0] == "Accepted"
+    drawn = told(charts.deliveries(found.course, HOUR, theme.LIGHT))
+    assert drawn["layer"][0]["encoding"]["color"]["scale"]["domain"][0] == "Accepted"
 
 
 def test_what_lies_before_the_window_is_not_counted(tmp_path: Path) -> None:

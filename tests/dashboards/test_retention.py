@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from drawn_charts import told
 from test_pages import environment, expected, metrics, run_page, shown
 from warehouse_builder import Rows, build_warehouse
 
@@ -58,7 +59,7 @@ def test_what_has_not_matured_is_empty_and_what_half_has_is_marked() -> None:
     cells = figures.retention(MART, "accounts", None).filter(cohort_month=date(2026, 2, 1))
     assert cells["rate"].to_list() == [1.0, 1.0, None]
     assert cells["is_whole"].to_list() == [True, False, False]
-    drawn = charts.retention(cells, "accounts", theme.LIGHT).to_dict()
+    drawn = told(charts.retention(cells, "accounts", theme.LIGHT))
     values = [row for rows in drawn["datasets"].values() for row in rows]
     assert all(row["rate"] is not None for row in values)
     assert {row["state"] for row in values if row["period_number"] == 1} == {"still maturing"}

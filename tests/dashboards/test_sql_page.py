@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from drawn_charts import told
 from streamlit.testing.v1 import AppTest
 from test_pages import environment, expected, run_page, shown
 from warehouse_builder import build_warehouse
@@ -158,8 +159,8 @@ def test_only_two_telling_columns_become_a_chart() -> None:
     assert answers.charted(days) == ("day.x", "n[0]")
     for frame in (two, days):
         along, value = answers.charted(frame) or ("", "")
-        drawn = charts.answer(frame, along, value, theme.LIGHT).to_dict()
-        assert drawn["mark"]["type"] == ("bar" if frame is two else "line")
+        drawn = told(charts.answer(frame, along, value, theme.LIGHT))
+        assert drawn["layer"][0]["mark"]["type"] == ("bar" if frame is two else "line")
 
 
 def test_examples_are_the_analyses(tmp_path: Path) -> None:
