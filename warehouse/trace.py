@@ -1,7 +1,7 @@
 """`hooklake log NUMBER`: one delivery from its receipt to its stored row and the tables it moved.
 
-A table is said to be moved where it holds rows of the event itself or of its account; aggregates
-that carry neither are made of those.
+A table is said to be moved where it holds rows of the event itself or of its account; of the
+aggregates, which carry neither, the rows are told that count the account (`trace_marts`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from ingest.ledger import open_read_only
 from ingest.log_lines import json_line, text_line
 from ingest.paths import DataDir
 from ingest.settings import Settings
+from ingest.terminal import one_line
 from warehouse.reader import connect, published
+from warehouse.trace_marts import Counted, account_of, counted
 
 NOT_STORED: Final = "not_stored"
 WAITS_FOR_LANDING: Final = "waits_for_landing"
@@ -49,7 +51,7 @@ class Trace:
     """Where a delivery got to.
 
     seq: of the event stored, which a duplicate only repeats. seq, file: None where the ledger has
-    let go of that event.
+    let go of that event. account_id: whose it is, also where only its workspace says so.
     """
 
     logged: Logged
@@ -58,7 +60,9 @@ class Trace:
     seq: int | None
     file: str | None
     version: int | None
+    account_id: str | None
     holdings: tuple[Holding, ...]
+    counted: tuple[Counted, ...]
 
 
 def run(settings: Settings, number: int, *, as_json: bool = False) -> int:
@@ -75,7 +79,9 @@ def run(settings: Settings, number: int, *, as_json: bool = False) -> int:
             "stored_seq": found.seq,
             "file": found.file,
             "version": found.version,
+            "account_id": found.account_id,
             "tables": [asdict(holding) for holding in found.holdings],
+            "aggregates": [each.as_dict() for each in found.counted],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -96,20 +102,19 @@ def trace(paths: DataDir, number: int) -> Trace:
         return _of_old(paths, logged)
     event_id, seq, file = stored
     if file is None:
-        return Trace(logged, WAITS_FOR_LANDING, event_id, seq, None, None, ())
-    version, holdings = _holdings(paths, event_id, logged.account_id)
-    is_published = any(each.table == "events" and each.of_event for each in holdings)
-    state = PUBLISHED if is_published else WAITS_FOR_REFRESH
-    return Trace(logged, state, event_id, seq, file, version, holdings)
+        return Trace(logged, WAITS_FOR_LANDING, event_id, seq, None, *_NOWHERE)
+    found = _published(paths, event_id, logged.account_id)
+    state = PUBLISHED if _is_in(found) else WAITS_FOR_REFRESH
+    return Trace(logged, state, event_id, seq, file, *found)
 
 
 def _of_old(paths: DataDir, logged: Logged) -> Trace:
     """A repetition of what the ledger has let go of is known by its event in the warehouse."""
     if logged.event_id is not None:
-        version, holdings = _holdings(paths, logged.event_id, logged.account_id)
-        if any(each.table == "events" and each.of_event for each in holdings):
-            return Trace(logged, PUBLISHED, logged.event_id, None, None, version, holdings)
-    return Trace(logged, NOT_STORED, None, None, None, None, ())
+        found = _published(paths, logged.event_id, logged.account_id)
+        if _is_in(found):
+            return Trace(logged, PUBLISHED, logged.event_id, None, None, *found)
+    return Trace(logged, NOT_STORED, None, None, None, *_NOWHERE)
 
 
 def _stored(connection: apsw.Connection, logged: Logged) -> tuple[str, int, str | None] | None:
@@ -137,13 +142,21 @@ def _stored(connection: apsw.Connection, logged: Logged) -> tuple[str, int, str 
     return str(event_id), int(seq), None if file is None else str(file[0])
 
 
-def _holdings(
-    paths: DataDir, event_id: str, account_id: str | None
-) -> tuple[int | None, tuple[Holding, ...]]:
+_Published = tuple[int | None, str | None, tuple[Holding, ...], tuple[Counted, ...]]
+_NOWHERE: Final[_Published] = (None, None, (), ())
+
+
+def _is_in(found: _Published) -> bool:
+    return any(each.table == "events" and each.of_event for each in found[2])
+
+
+def _published(paths: DataDir, event_id: str, account_id: str | None) -> _Published:
+    """The warehouse's version, whose event it is, and what it holds of both."""
     version = published(paths)
     if version is None:
-        return None, ()
+        return _NOWHERE
     with connect(version) as warehouse:
+        account_id = account_id or account_of(warehouse, event_id)
         columns: dict[str, set[str]] = {}
         for table, column in warehouse.execute(
             "select table_name, column_name from duckdb_columns()"
@@ -161,7 +174,9 @@ def _holdings(
             )
             for table, names in columns.items()
         )
-    return version.version, tuple(each for each in found if each.of_event or each.of_account)
+        aggregates = () if account_id is None else tuple(counted(warehouse, event_id, account_id))
+    holdings = tuple(each for each in found if each.of_event or each.of_account)
+    return version.version, account_id, holdings, aggregates
 
 
 def _count(warehouse: duckdb.DuckDBPyConnection, table: str, column: str, value: str) -> int:
@@ -182,3 +197,8 @@ def _show(console: Console, found: Trace) -> None:
         of_event = "-" if each.of_event is None else f"{each.of_event:,}"
         of_account = "-" if each.of_account is None else f"{each.of_account:,}"
         console.print(f"    {each.table:<26}{of_event:>8}{of_account:>8}")
+    if found.counted:
+        console.print("  rows of the aggregates that count the account; * rests on this event")
+    for row in found.counted:
+        named = ", ".join(f"{name} {one_line(value or '-')}" for name, value in row.row.items())
+        console.print(f"  {'*' if row.of_event else ' '} {row.table:<26}{named}")

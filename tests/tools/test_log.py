@@ -164,8 +164,17 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     assert tables["dim_accounts"] == (None, 1)
     assert tables["fct_registration_funnel"] == (None, 1)
     assert tables["fct_overdue_episodes"] == (None, 1)
+    moved = [each["table"] for each in told["aggregates"] if each["of_event"]]
+    assert moved == [  # the plan became free, which ended the episode
+        "mart_plan_changes_daily",
+        "mart_mrr_daily",
+        "mart_mrr_monthly",
+        "mart_overdue_monthly",
+    ]
     text = hooklake("log", "7")
     assert "fct_plan_changes" in text
+    assert "  * mart_mrr_monthly          month 20" in text
+    assert "    mart_funnel_daily         cohort_date 20" in text
     assert "row 7 of lake/events/event_type=plan_changed/" in text
     ledger = open_ledger(receiver.settings.paths.ledger)
     keep(ledger, told_body(ledger, 7), NOW)
@@ -173,7 +182,7 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     ledger.close()
     again = json.loads(hooklake("log", "8", "--json"))
     assert (again["state"], again["stored_seq"], again["file"]) == ("published", None, None)
-    assert again["tables"] == told["tables"]
+    assert (again["tables"], again["aggregates"]) == (told["tables"], told["aggregates"])
 
 
 def test_the_newest_are_those_of_the_whole_log(

@@ -92,7 +92,9 @@ def listen(
 def log(
     number: Annotated[
         int | None,
-        typer.Argument(help="Follow this delivery to its row and the tables it moved."),
+        typer.Argument(
+            help="Follow this delivery to its row, the tables and the rows of aggregates it moved."
+        ),
     ] = None,
     data_dir: DataDir = None,
     ids: Ids = None,
