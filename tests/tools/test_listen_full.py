@@ -13,6 +13,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -211,27 +212,24 @@ def test_without_a_terminal_or_for_a_script_it_is_a_usage_error(
             listen.run(settings, is_full=True, **options)  # type: ignore[arg-type]
 
 
-def test_in_a_real_terminal_it_shows_a_delivery_and_ends_on_q(
-    settings: Settings, connection: apsw.Connection
-) -> None:
-    keep(connection, plan_changed("terminal@example.com", event_id="e1"), NOW)
+@contextmanager
+def on_a_terminal(settings: Settings, *options: str) -> Iterator[int]:
+    """`hooklake listen --full` on a pseudo-terminal of 120 x 40, whose other end is yielded."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     process = subprocess.Popen(
-        [HOOKLAKE, "listen", "--full", "--data-dir", settings.data_dir],
+        [HOOKLAKE, "listen", "--full", "--data-dir", settings.data_dir, *options],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment(TERM="xterm-256color"),
+        env=environment(TERM="xterm-256color", HOOKLAKE_PORT=str(settings.port)),
         start_new_session=True,
     )
     os.close(theirs)
     try:
-        assert "terminal@example.com" in read_until(ours, "terminal@example.com")
-        read_until(ours, '"plan_id"')
+        yield ours
         os.write(ours, b"q")
-        shown = read_until(ours, "\x1b[?1049l")  # the screen that was there before is back
-        assert "\x1b[?1049l" in shown
+        read_until(ours, "\x1b[?1049l")  # the screen that was there before is back
         assert process.wait(20) == 0
     finally:
         process.kill()
@@ -239,8 +237,48 @@ def test_in_a_real_terminal_it_shows_a_delivery_and_ends_on_q(
         os.close(ours)
 
 
-def read_until(terminal: int, awaited: str) -> str:
-    """What the terminal was sent up to the word, colours left out of the search."""
+def test_in_a_real_terminal_it_shows_a_delivery_and_ends_on_q(
+    settings: Settings, connection: apsw.Connection
+) -> None:
+    keep(connection, plan_changed("terminal@example.com", event_id="e1"), NOW)
+    with on_a_terminal(settings) as terminal:
+        read_until(terminal, "terminal@example.com", '"plan_id"')
+
+
+@pytest.mark.slow
+def test_in_a_real_terminal_keys_show_details_compare_and_send_again(receiver: Receiver) -> None:
+    ours = receiver.settings
+    for plan in ("business", "free"):
+        done = subprocess.run(
+            [HOOKLAKE, "trigger", "plan_changed", "--set", f"plan_id={plan}"],
+            env=environment(
+                HOOKLAKE_PORT=str(receiver.port), HOOKLAKE_DATA_DIR=str(receiver.data_dir)
+            ),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0
+    with on_a_terminal(ours) as terminal:
+        read_until(terminal, "seq 2: accepted", "proved by", '"plan_id": "free"')
+        os.write(terminal, b"m")
+        read_until(terminal, "seq 2 is marked")
+        os.write(terminal, b"\x1b[A")  # up
+        read_until(terminal, "seq 1: accepted", '"plan_id": "business"')
+        os.write(terminal, b"x")
+        read_until(terminal, "--- seq 2", "+++ seq 1", '-    "plan_id": "free"', '+    "plan_id"')
+        os.write(terminal, b"d")
+        read_until(terminal, "seq 1: accepted", "proved by")
+        os.write(terminal, b"r")
+        read_until(terminal, "duplicate", "sent again: answered 200 duplicate")
+    with open_read_only(ours.paths.ledger) as reading:
+        rows = reading.execute(
+            "select duplicates.event_id = inbox.event_id from duplicates, inbox where inbox.seq = 1"
+        ).fetchall()
+    assert rows == [(1,)]
+
+
+def read_until(terminal: int, *awaited: str) -> None:
+    """Returns once the terminal was sent every word, in any order, colours left out."""
     shown = ""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -250,6 +288,7 @@ def read_until(terminal: int, awaited: str) -> str:
             shown += os.read(terminal, 65_536).decode("utf-8", "replace")
         except OSError:  # its other end is closed
             break
-        if awaited in shown or awaited in re.sub(r"\x1b\[[0-9;]*m", "", shown):
-            return shown
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+        if all(word in shown or word in plain for word in awaited):
+            return
     raise AssertionError(f"{awaited!r} was not shown: {shown[-2_000:]!r}")
