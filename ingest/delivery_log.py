@@ -48,7 +48,8 @@ class Logged:
 
     seq: in the ledger's sequence; None for a refused request, which has a rejection_id instead.
     body: None where none is kept (duplicates, refused requests). first_seq: what a duplicate
-    repeats. landed_at: when its row was in the lake; None while it is not, or never will be.
+    repeats. occurred_at: when it happened, as it or its signature says; None where neither does.
+    landed_at: when its row was in the lake; None while it is not, or never will be.
     """
 
     verdict: Verdict
@@ -67,9 +68,17 @@ class Logged:
     unknown_fields: tuple[str, ...] = ()
     is_id_reused: bool = False
     first_seq: int | None = None
+    occurred_at: int | None = None
     landed_at: int | None = None
     client: str | None = None
     body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def received_after_seconds(self) -> float | None:
+        """From when it happened to its receipt; below 0 where the sender's clock is ahead."""
+        if self.occurred_at is None:
+            return None
+        return (self.received_at - self.occurred_at) / 1_000_000
 
     @property
     def landed_after_seconds(self) -> float | None:
@@ -192,22 +201,26 @@ def rejections(
 
 _COLUMNS: Final = (
     "seq, verdict, received_at, event_type, sender_event, account_id, event_id, delivery_id,"
-    " origin, verified_by, digest, first_seq, problems, body"
+    " origin, verified_by, digest, first_seq, occurred_at, problems, body"
 )
+_SAID_AT: Final = """
+            case when event_time_source in ('payload', 'delivery') then occurred_at end"""
 _ARMS: Final[dict[str, str]] = {
-    "accepted": """
+    "accepted": f"""
         select seq, 'accepted' as verdict, received_at, event_type, sender_event, account_id,
-            event_id, delivery_id, origin, verified_by, digest, null as first_seq,
-            null as problems, cast(payload as blob) as body
+            event_id, delivery_id, origin, verified_by, digest,
+            null as first_seq,{_SAID_AT} as occurred_at, null as problems,
+            cast(payload as blob) as body
         from inbox
         where seq > :after and seq <= :until
             and (:account is null or account_id = :account)
             and (:event is null or event_type = :event or lower(sender_event) = :event)
         order by seq limit :rows""",
-    "duplicate": """
+    "duplicate": f"""
         select again.seq, 'duplicate' as verdict, again.received_at, again.event_type,
             first.sender_event, again.account_id, again.event_id, again.delivery_id, again.origin,
-            again.verified_by, first.digest, first.seq as first_seq, null as problems, null as body
+            again.verified_by, first.digest, first.seq as first_seq,{_SAID_AT} as occurred_at,
+            null as problems, null as body
         from duplicates as again
         left join inbox as first on first.event_id = again.event_id
         where again.seq > :after and again.seq <= :until
@@ -217,7 +230,7 @@ _ARMS: Final[dict[str, str]] = {
     "quarantined": """
         select seq, 'quarantined' as verdict, received_at, event_type, sender_event,
             null as account_id, null as event_id, delivery_id, origin, verified_by, null as digest,
-            null as first_seq, problems, body
+            null as first_seq, signed_at as occurred_at, problems, body
         from quarantine
         where seq > :after and seq <= :until and origin <> 'backfill'
             and (:event is null or event_type = :event or lower(sender_event) = :event)
@@ -285,6 +298,7 @@ def _logged(row: tuple[Any, ...]) -> Logged:
         verified_by,
         digest,
         first_seq,
+        occurred_at,
         problems,
         body,
         landed_at,
@@ -311,6 +325,7 @@ def _logged(row: tuple[Any, ...]) -> Logged:
         unknown_fields=unknown_fields,
         is_id_reused=bool(digest) and event_id.endswith(renamed_id("", digest)),
         first_seq=first_seq,
+        occurred_at=occurred_at,
         landed_at=landed_at,
         body=body,
     )

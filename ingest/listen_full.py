@@ -26,7 +26,14 @@ from textual.widgets import DataTable, Footer, Static
 
 from ingest import since as moments
 from ingest.deliver import DeliveryError, credential_of, send_one
-from ingest.delivery_log import Filter, Logged, body_of, newest_rejection, newest_seq
+from ingest.delivery_log import (
+    Filter,
+    Logged,
+    body_of,
+    deliveries,
+    newest_rejection,
+    newest_seq,
+)
 from ingest.errors import HooklakeError, UsageError
 from ingest.forward import Forwarder
 from ingest.ledger import open_read_only
@@ -186,7 +193,14 @@ class FullScreen(App[None]):
         self._is_comparing = False
         logged = self._chosen
         if logged is not None:
-            self._show("\n".join(self._told(logged)))
+            self._show("\n".join(self._told(self._as_it_is_now(logged))))
+
+    def _as_it_is_now(self, logged: Logged) -> Logged:
+        """The same delivery read again: when it was listed it was not in the lake yet."""
+        if logged.seq is None:
+            return logged
+        of_its_number = {"after": logged.seq - 1, "until": logged.seq}
+        return next(deliveries(self._connection, Filter(), **of_its_number), logged)
 
     def action_mark(self) -> None:
         """Remember this delivery, to compare another one with it."""

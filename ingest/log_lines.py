@@ -36,6 +36,8 @@ def json_line(logged: Logged, **more: Any) -> str:
         "unknown_fields": list(logged.unknown_fields),
         "id_reused": logged.is_id_reused,
         "first_seq": logged.first_seq,
+        "occurred_at": None if logged.occurred_at is None else moments.rfc3339(logged.occurred_at),
+        "received_after_seconds": logged.received_after_seconds,
         "landed_at": None if logged.landed_at is None else moments.rfc3339(logged.landed_at),
         "landed_after_seconds": logged.landed_after_seconds,
         **more,
@@ -77,6 +79,8 @@ def details(logged: Logged) -> Iterator[str]:
         yield "from quarantine"
     if logged.is_id_reused:
         yield "its id belonged to another event"
+    if logged.received_after_seconds is not None:
+        yield f"{duration(logged.received_after_seconds)} after it happened"
     if logged.landed_after_seconds is not None:
         yield f"landed after {logged.landed_after_seconds:.1f} s"
     for reason in (*logged.reasons, *logged.warnings):
@@ -86,6 +90,14 @@ def details(logged: Logged) -> Iterator[str]:
         yield f"unknown: {one_line(', '.join(logged.unknown_fields))}"
     if logged.rejection_id is not None:
         yield f"hooklake verify --record {logged.rejection_id} says more"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 min`, `5 h` or `36 d`: in the largest unit of which there are two or more."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 @contextlib.contextmanager

@@ -198,6 +198,45 @@ def test_text_is_cut_where_it_would_flood_the_terminal() -> None:
     assert one_line("\n" * 200, 10) == "\\n\\n\\n\\n\\…"
 
 
+def test_how_long_it_was_on_its_way_is_said_as_it_arrives(
+    settings: Settings, connection: apsw.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = 1_777_000_000 * 1_000_000
+    body = {**plan_changed(event_id="e1"), "occurred_at": 1_777_000_000}
+    keep(connection, body, at + 400_000)
+    keep(connection, body, at + 3 * HOUR)
+    keep(connection, {"event": "plan_changed", "occurred_at": 1, "data": {}}, at + 5)
+    keep(connection, plan_changed(event_id="e2"), at + 6)  # says nothing of when
+    first, again, malformed, silent = lines(settings, capsys)
+    assert (first["occurred_at"], first["received_after_seconds"]) == (rfc3339(at), 0.4)
+    assert (again["verdict"], again["received_after_seconds"]) == ("duplicate", 3 * 3600)
+    assert malformed["received_after_seconds"] is None  # nothing of it is believed, nothing signed
+    assert (silent["occurred_at"], silent["received_after_seconds"]) == (None, None)
+    assert listen.run(settings, is_following=False) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "seq 1; 0.4 s after it happened" in told[0]
+    assert "3 h after it happened" in told[1]
+    assert "happened" not in told[2] + told[3]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.04, "0.0 s"),
+        (-3.26, "-3.3 s"),
+        (119.9, "119.9 s"),
+        (120, "2 min"),
+        (7_199, "120 min"),
+        (7_200, "2 h"),
+        (172_800, "2 d"),
+        (-172_800, "-2 d"),
+        (86_400 * 3_650, "3,650 d"),
+    ],
+)
+def test_a_duration_is_told_in_a_unit_a_person_reads(seconds: float, expected: str) -> None:
+    assert log_lines.duration(seconds) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
