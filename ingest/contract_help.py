@@ -211,6 +211,8 @@ def _likeness(words: tuple[str, ...], known: tuple[str, ...]) -> float:
         return 1.0
     if len(words) > len(known) and words[-len(known) :] == known:
         return 0.9  # customer_email ends in email
+    if len(words) > len(known) and words[: len(known)] == known:
+        return 0.85  # planName begins with plan
     return difflib.SequenceMatcher(None, "_".join(words), "_".join(known)).ratio() - 0.01
 
 

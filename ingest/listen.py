@@ -36,7 +36,7 @@ from ingest.delivery_log import (
 from ingest.errors import UsageError
 from ingest.forward import Forwarded, Forwarder
 from ingest.ledger import open_read_only
-from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
+from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
 from ingest.terminal import one_line
 from ingest.where import Condition, parse
@@ -67,6 +67,7 @@ def run(
     full screen of a terminal, see `listen_full`.
     Raises: UsageError, SigningError, LedgerError.
     """
+    note_unlikely_event(event)
     wanted = Filter(
         event=event,
         account=account,

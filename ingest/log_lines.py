@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ingest import since as moments
+from ingest.contract import TYPE_BY_NAME
 from ingest.delivery_log import Logged
 from ingest.terminal import one_line
 
@@ -98,6 +100,17 @@ def duration(seconds: float) -> str:
         if abs(seconds) >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def note_unlikely_event(event: str | None) -> None:
+    """Says so where a filter's event looks like a mistyped one; a sender may have any name."""
+    name = (event or "").strip().lower()
+    alike = difflib.get_close_matches(name, TYPE_BY_NAME, n=1, cutoff=0.8)
+    if alike and name not in TYPE_BY_NAME:
+        sys.stderr.write(
+            f"note: the contract knows no event {one_line(name, 64)!r}, but {alike[0]}; meant are"
+            " deliveries whose sender calls them so\n"
+        )
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from ingest.delivery_log import (
 )
 from ingest.ledger import open_read_only
 from ingest.listen import FollowedLog
-from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
+from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
 from ingest.since import instant_of
 from ingest.where import Condition, parse
@@ -59,6 +59,7 @@ def run(
     body as `body`, or as `body_base64` where it is no UTF-8.
     Raises: UsageError, LedgerError.
     """
+    note_unlikely_event(event)
     wanted = Filter(
         event=event,
         account=account,

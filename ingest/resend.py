@@ -30,7 +30,7 @@ from ingest.deliver import (
 from ingest.delivery_log import Filter, Logged, Verdict, deliveries, newest_seq
 from ingest.errors import UsageError
 from ingest.ledger import open_read_only
-from ingest.log_lines import bearing_a_lost_reader, json_line, text_line
+from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
 from ingest.sign import Envelope
 from ingest.since import instant_of
@@ -82,6 +82,7 @@ def run(
             "say what to send again: numbers (12, 12-40), --id, --event, --account, --since,"
             " --until or --all; --dry-run shows what it would be"
         )
+    note_unlikely_event(event)
     wanted = Filter(
         event=event,
         account=account,
@@ -102,6 +103,11 @@ def run(
                 " own will be a new event, not a duplicate\n"
             )
         tally, not_kept = resend(stored, target, signer)
+    if not tally.sent:
+        sys.stderr.write(
+            "note: no stored event fits; `hooklake log` shows what is kept, and --quarantined takes"
+            " quarantined deliveries, too\n"
+        )
     _show(target, tally, not_kept, as_json=as_json)
     return 0 if sum(tally.verdicts[name] for name in _KEPT) == tally.sent else 1
 
@@ -124,6 +130,8 @@ def choose(
             )
         if found[2] is None:
             named.add(_with_body(connection, int(found[1])))
+        elif int(found[1]) > int(found[2]):
+            raise UsageError(f"the range {text} is empty: write the smaller number first")
         else:
             spans.append((int(found[1]), min(int(found[2]), newest)))
     if not numbers and not ids:

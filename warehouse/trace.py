@@ -95,7 +95,8 @@ def trace(paths: DataDir, number: int) -> Trace:
         logged = next(deliveries(connection, Filter(), after=number - 1, until=number), None)
         if logged is None:
             raise UsageError(
-                f"no delivery has the number {number}; `hooklake log` lists those that are kept"
+                f"no delivery has the number {number}: `hooklake log` lists those that are kept;"
+                f" a refused request is explained by `hooklake verify --record {number}`"
             )
         stored = _stored(connection, logged)
     if stored is None:

@@ -98,6 +98,8 @@ def test_the_schema_and_the_receiver_agree_on_oddities(body: Any, expected: bool
         ("plan_changed", "data.workspaceID", set(), "workspace_id"),
         ("plan_changed", "data.customer_email", {"account_id"}, "account_id"),
         ("plan_changed", "data.customer_email", set(), None),
+        ("plan_changed", "data.planName", {"plan_id"}, "plan_id"),
+        ("plan_changed", "data.planName", set(), None),
         ("plan_changed", "data.autorenewal", {"auto_renew"}, "auto_renew"),
         ("plan_changed", "data.colour", {"plan_id", "account_id"}, None),
         ("workspace_deleted", "data.deletedAt", set(), "occurred_at"),

@@ -13,6 +13,7 @@ import apsw
 import pytest
 from kept import HOUR, keep, plan_changed, refuse
 from receiver_process import HOOKLAKE, Receiver, environment
+from typer.testing import CliRunner
 
 from ingest import log_search
 from ingest.delivery_log import Filter
@@ -21,6 +22,7 @@ from ingest.ledger import open_ledger
 from ingest.quarantine import replay
 from ingest.settings import Settings
 from warehouse import trace
+from warehouse.cli import app
 
 NOW = time.time_ns() // 1_000
 
@@ -110,6 +112,20 @@ def test_a_limit_that_cuts_is_said_and_nothing_found_is_one(
     assert log_search.run(settings, account="nobody@example.com") == 1
     with pytest.raises(UsageError):
         log_search.run(settings, where=["=x"])
+
+
+def test_a_number_is_followed_alone_and_an_unlikely_event_is_noted(
+    settings: Settings, filled: apsw.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--data-dir", str(settings.data_dir)]
+    for more in (["--event", "plan_changed"], ["--limit", "5"], ["--bodies"], ["--id", "e1"]):
+        done = CliRunner().invoke(app, ["log", "1", *more, *place])
+        assert isinstance(done.exception, UsageError), more
+        assert "follows that delivery alone" in str(done.exception)
+    assert CliRunner().invoke(app, ["log", "1", *place]).exit_code == 0
+    for event, is_noted in (("plan_chnaged", True), ("Plan_Changed", False), ("mine", False)):
+        log_search.run(settings, event=event)
+        assert ("but plan_changed" in capsys.readouterr().err) is is_noted, event
 
 
 def test_without_a_ledger_it_says_how_to_get_one(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ingest.errors import UsageError
 from ingest.settings import load_settings
 from ingest.since import moment_of
 from warehouse.commands.examples import epilog
@@ -118,6 +119,11 @@ def log(
     """Search and export what was delivered, or follow one delivery into the tables."""
     settings = load_settings(data_dir)
     if number is not None:
+        if any((ids, account, event, verdict, since, until, where, has_bodies, limit != 100)):
+            raise UsageError(
+                f"`hooklake log {number}` follows that delivery alone: leave out what would search,"
+                " or leave out the number"
+            )
         from warehouse import trace
 
         leave(trace.run(settings, number, as_json=as_json))
