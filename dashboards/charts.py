@@ -8,6 +8,7 @@ shape as well. Sizes are left to the page; every chart says its height.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
@@ -52,13 +53,17 @@ def registrations(frame: pl.DataFrame, grain: str, palette: Palette) -> Chart:
             ],
         )
     )
-    return chart(figure, height=HEIGHT)
+    return chart(figure, height=HEIGHT, leads_by=PEOPLE)
 
 
 def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette) -> Chart:
     """An area over days. frame: day (date), value; the scale begins at zero."""
+    tooltip = [
+        _time_tooltip("day", "day"),
+        shows("value:Q", title=title, format=number_format),
+    ]
     figure = (
-        Layer(frame)
+        Layer(_unled(frame))
         .mark(
             "area",
             line={"color": palette.blue, "strokeWidth": 2},
@@ -69,13 +74,11 @@ def level(frame: pl.DataFrame, title: str, number_format: str, palette: Palette)
         .encode(
             x=_time("day", "month" if frame.height > 200 else "day"),
             y=shows("value:Q", title=None, axis={"format": "~s", "tickCount": 5}),
-            tooltip=[
-                _time_tooltip("day", "day"),
-                shows("value:Q", title=title, format=number_format),
-            ],
         )
     )
-    return chart(figure, height=HEIGHT - 60)
+    whole_days = frame.with_columns((pl.col("day") + pl.duration(days=1)).alias("day_to"))
+    days = _unseen(whole_days).encode(x="day:T", x2="day_to:T", tooltip=tooltip)
+    return chart(figure, days, height=HEIGHT - 60, leads_by=PEOPLE)
 
 
 def funnel(frame: pl.DataFrame, palette: Palette) -> Chart:
@@ -114,7 +117,7 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> Chart:
     text = base.mark("text", align="left", dx=8, fontSize=14, color=palette.text).encode(
         x="accounts:Q", text="written:N"
     )
-    return chart(bars, text, height=220, leads_by=_leads(frame))
+    return chart(bars, text, height=220, leads_by=PEOPLE)
 
 
 def cohort_conversion(frame: pl.DataFrame, grain: str, days: int, palette: Palette) -> Chart:
@@ -141,9 +144,9 @@ def cohort_conversion(frame: pl.DataFrame, grain: str, days: int, palette: Palet
         shows("registered:Q", title="Registered", format=",.0f"),
         shows("state:N", title="Cohort"),
     ]
-    solid = Layer(matured).mark("line", color=palette.blue, strokeWidth=2).encode(x=x, y=y)
+    solid = Layer(_unled(matured)).mark("line", color=palette.blue, strokeWidth=2).encode(x=x, y=y)
     dashed = (
-        Layer(tail)
+        Layer(_unled(tail))
         .mark("line", color=palette.blue, strokeWidth=2, strokeDash=[4, 4], opacity=0.7)
         .encode(x=x, y=y)
     )
@@ -164,7 +167,7 @@ def cohort_conversion(frame: pl.DataFrame, grain: str, days: int, palette: Palet
             tooltip=tooltip,
         )
     )
-    return chart(solid, dashed, points, height=HEIGHT)
+    return chart(solid, dashed, points, height=HEIGHT, leads_by=PEOPLE)
 
 
 def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> Chart:
@@ -217,13 +220,13 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> Chart
     text = base.mark("text", align="left", dx=8, color=palette.text, fontSize=13).encode(
         x="rate:Q", text="written:N"
     )
-    return chart(bars, text, height=max(120, 38 * shown.height + 20))
+    return chart(bars, text, height=max(120, 38 * shown.height + 20), leads_by=PEOPLE)
 
 
 def paid_over_time(frame: pl.DataFrame, palette: Palette) -> Chart:
     """How the share that pays grows with the days since registration. frame: paid_by_day()."""
     curve = (
-        Layer(frame)
+        Layer(_unled(frame))
         .mark(
             "area",
             line={"color": palette.green, "strokeWidth": 2},
@@ -238,12 +241,19 @@ def paid_over_time(frame: pl.DataFrame, palette: Palette) -> Chart:
                 scale={"domain": [0, 90]},
             ),
             y=shows("share:Q", title=None, axis={"format": ".0%", "tickCount": 5}),
-            tooltip=[
-                shows("day:Q", title="Days since registration"),
-                shows("paid:Q", title="Paid by then", format=",.0f"),
-                shows("share:Q", title="Of all registered", format=".1%"),
-            ],
         )
+    )
+    around = frame.with_columns(
+        (pl.col("day") - 0.5).clip(0).alias("day_from"), (pl.col("day") + 0.5).alias("day_to")
+    )
+    days = _unseen(around).encode(
+        x="day_from:Q",
+        x2="day_to:Q",
+        tooltip=[
+            shows("day:Q", title="Days since registration"),
+            shows("paid:Q", title="Paid by then", format=",.0f"),
+            shows("share:Q", title="Of all registered", format=".1%"),
+        ],
     )
     marks = pl.DataFrame({"day": [14, 30], "name": ["trial ends", "30 days"]})
     rules = Layer(marks).mark("rule", strokeDash=[3, 4], color=palette.muted).encode(x="day:Q")
@@ -252,7 +262,7 @@ def paid_over_time(frame: pl.DataFrame, palette: Palette) -> Chart:
         .mark("text", align="left", dx=4, baseline="top", color=palette.muted, fontSize=12)
         .encode(x="day:Q", y={"value": 0}, text="name:N")
     )
-    return chart(curve, rules, names, height=HEIGHT)
+    return chart(curve, rules, names, days, height=HEIGHT, leads_by=PEOPLE)
 
 
 def movements(frame: pl.DataFrame, currency: str, *, by_count: bool, palette: Palette) -> Chart:
@@ -313,7 +323,7 @@ def movements(frame: pl.DataFrame, currency: str, *, by_count: bool, palette: Pa
             ],
         )
     )
-    return chart(bars, line, height=HEIGHT + 20, leads_by=_leads(frame))
+    return chart(bars, line, height=HEIGHT + 20, leads_by=PEOPLE)
 
 
 def plan_flows(frame: pl.DataFrame, palette: Palette) -> Chart:
@@ -360,7 +370,7 @@ def plan_flows(frame: pl.DataFrame, palette: Palette) -> Chart:
         text=shows("changes:Q", format=",.0f"),
         color=_inked(deep, palette),
     )
-    return chart(cells, numbers, height=max(200, 38 * len(before) + 90), leads_by=_leads(frame))
+    return chart(cells, numbers, height=max(200, 38 * len(before) + 90), leads_by=PEOPLE)
 
 
 def cancels(frame: pl.DataFrame, palette: Palette) -> Chart:
@@ -409,7 +419,7 @@ def cancels(frame: pl.DataFrame, palette: Palette) -> Chart:
             ],
         )
     )
-    return chart(figure, height=HEIGHT, leads_by=_leads(frame))
+    return chart(figure, height=HEIGHT, leads_by=PEOPLE)
 
 
 def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> Chart:
@@ -456,7 +466,7 @@ def ageing(frame: pl.DataFrame, value: str, title: str, palette: Palette) -> Cha
         .mark("text", align="left", dx=6, color=palette.text, fontSize=12)
         .encode(x="total:Q", y=y, text=shows("total:Q", format=",.0f"))
     )
-    return chart(bars, text, height=250, leads_by=_leads(frame))
+    return chart(bars, text, height=250, leads_by=PEOPLE)
 
 
 def recovery(frame: pl.DataFrame, palette: Palette) -> Chart:
@@ -477,7 +487,7 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> Chart:
     causes = [name for name in CAUSES if name in present]
 
     def of(state: str | None) -> Layer:
-        rows = shown if state is None else shown.filter(pl.col("state") == state)
+        rows = _unled(shown) if state is None else shown.filter(pl.col("state") == state)
         return Layer(rows).encode(
             x=_time("month", "month", shown["month"]),
             y=shows("rate:Q", title=None, scale={"domain": [0, 1]}, axis={"format": ".0%"}),
@@ -504,7 +514,7 @@ def recovery(frame: pl.DataFrame, palette: Palette) -> Chart:
     unripe = of("still maturing").mark(
         "point", size=60, strokeWidth=2, fill=palette.surface, opacity=1
     )
-    return chart(lines, ripe, unripe, height=HEIGHT)
+    return chart(lines, ripe, unripe, height=HEIGHT, leads_by=PEOPLE)
 
 
 def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> Chart:
@@ -581,7 +591,7 @@ def retention(frame: pl.DataFrame, measure: str, palette: Palette) -> Chart:
         )
     )
     height = max(180, 28 * len(order) + 70)
-    return chart(cells, framed, written, height=height, leads_by=_leads(frame))
+    return chart(cells, framed, written, height=height, leads_by=PEOPLE)
 
 
 def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> Chart:
@@ -610,9 +620,9 @@ def retention_curve(frame: pl.DataFrame, measure: str, palette: Palette) -> Char
             shows("matured:Q", title=base_title, format=number),
         ],
     )
-    lines = base.mark("line", color=palette.blue, strokeWidth=2)
+    lines = replace(base, frame=_unled(frame)).mark("line", color=palette.blue, strokeWidth=2)
     points = base.mark("point", color=palette.blue, filled=True, size=50, opacity=1)
-    return chart(lines, points, height=HEIGHT)
+    return chart(lines, points, height=HEIGHT, leads_by=PEOPLE)
 
 
 def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> Chart:
@@ -710,9 +720,14 @@ def answer(frame: pl.DataFrame, along: str, value: str, palette: Palette) -> Cha
     return chart(figure, height=HEIGHT)
 
 
-def _leads(frame: pl.DataFrame) -> str | None:
-    """What a mark tells when it is clicked, where the frame says who is behind each."""
-    return PEOPLE if PEOPLE in frame.columns else None
+def _unseen(frame: pl.DataFrame) -> Layer:
+    """Marks that can be pointed at and are not drawn: an area is one mark for all its days."""
+    return Layer(frame).mark("rect", opacity=0)
+
+
+def _unled(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame of a line, which is no mark for anybody of it alone."""
+    return frame.drop(PEOPLE, strict=False)
 
 
 def _first_people(frame: pl.DataFrame) -> list[pl.Expr]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import polars as pl
 import streamlit as st
 
-from dashboards import formats, navigation, theme
+from dashboards import formats, navigation, people, theme
 from dashboards.charts import PEOPLE
 from dashboards.export import formula_safe_csv
 from dashboards.theme import Palette
@@ -80,23 +80,61 @@ def chart(figure: Chart, description: str) -> None:
 
 
 def chart_of_people(
-    figure: Chart, description: str, *, key: str, sources: Sequence[str] = ()
+    figure: Chart,
+    description: str,
+    *,
+    key: str,
+    number: str | None,
+    sources: Sequence[str] = (),
 ) -> None:
     """A chart whose marks lead to the accounts behind them, from these sources alone if any.
 
-    figure: made of a frame with a column `people`.
+    figure: made of a frame with a column `people`, and one called `number` that says of how many a
+    mark tells, if it does. A list beneath has the same marks for those who do not use a mouse.
     """
     state = st.vega_lite_chart(
         spec=_with_data(figure),
         width="stretch",
-        alt=f"{description}. Choose a mark to see the accounts behind it.",
+        alt=f"{description}. Choose a mark, or one of the list beneath, to see its accounts.",
         key=key,
         on_select="rerun",
         selection_mode=PEOPLE,
     )
-    chosen = cast(Any, state)["selection"].get(PEOPLE) or []
-    if chosen and isinstance(chosen[0].get(PEOPLE), str):
-        navigation.open_people(chosen[0][PEOPLE], sources)
+    clicked = cast(Any, state)["selection"].get(PEOPLE) or []
+    chosen = clicked[0].get(PEOPLE) if clicked else None
+    listed = _marks(figure, number)
+    picked = st.selectbox(
+        f"People behind a mark of this chart: {description}",
+        list(listed),
+        index=None,
+        format_func=listed.__getitem__,
+        placeholder="People behind a mark …",
+        key=f"behind-{key}",
+        label_visibility="collapsed",
+        width=320,
+    )
+    for address in (chosen, picked):
+        if isinstance(address, str):
+            navigation.open_people(address, sources)
+
+
+def _marks(figure: Chart, number: str | None) -> dict[str, str]:
+    """What to call each mark that leads to people, by their address, in the order drawn.
+
+    A mark of nobody is not among them.
+    """
+    named: dict[str, str] = {}
+    for frame in figure.frames.values():
+        if PEOPLE not in frame.columns:
+            continue
+        for address, amount in frame.select(
+            PEOPLE, pl.col(number or PEOPLE).alias("amount")
+        ).rows():
+            behind = people.read(address)
+            if behind is not None and amount:
+                told = "" if number is None else f" · {formats.count(amount)}"
+                named[address] = f"{behind.label}{told}"
+    return named
 
 
 def _with_data(figure: Chart) -> dict[str, Any]:

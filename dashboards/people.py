@@ -28,8 +28,12 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _is_period_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= 24
+def _is_number_up_to(most: int) -> Callable[[str], bool]:
+    return lambda text: text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= most
+
+
+def _is_day_or_any(text: str) -> bool:
+    return not text or _is_day(text)
 
 
 def _is_anything(_: str) -> bool:
@@ -39,7 +43,13 @@ def _is_anything(_: str) -> bool:
 # What each part has to look like, by kind.
 KINDS: Final[dict[str, tuple[Callable[[str], bool], ...]]] = {
     "funnel": (STEP_LABELS.__contains__, _is_day, _is_day),
-    "retention": (_is_day, _is_period_number, _is_anything),
+    "registered": (_is_anything, _is_day, _is_day),
+    "others": (_is_day, _is_day, _is_day, _is_day),
+    "converted": (_is_number_up_to(90), _is_anything, _is_day, _is_day),
+    "paid-by": (_is_number_up_to(90), _is_day, _is_day),
+    "paying": (_is_anything, _is_day),
+    "recovered": (_is_anything, _is_day, _is_day),
+    "retention": (_is_day_or_any, _is_number_up_to(24), _is_anything),
     "flow": (_is_anything, _is_anything, _is_day, _is_day),
     "ageing": (definitions.BUCKET_LABELS.__contains__, _is_anything, _is_anything),
     "cancel": (_is_anything, _is_day, _is_day),
@@ -65,6 +75,11 @@ class People:
         return _LABELS[self.kind](*self.parts)
 
 
+def days(*more: date) -> str:
+    """Further days for the end of an address."""
+    return "".join(f",{day.isoformat()}" for day in more)
+
+
 def read(address: str) -> People | None:
     """The people an address names; None for one that names none."""
     kind, *parts = (unquote(part) for part in address[:PARTS_CHARACTERS_MAX].split(","))
@@ -81,27 +96,59 @@ def behind(
     kind: str,
     columns: Sequence[str],
     filters: Filters | None = None,
-    month: str | None = None,
+    begins: str | None = None,
+    grain: str = "month",
 ) -> pl.DataFrame:
     """The frame with `people`: the address of those behind each row.
 
     columns: hold the parts of the kind, NULL as nothing; after them come, where there are filters,
-    the period's first and last day, or those of them that lie in the row's month.
+    the period's first and last day, or those of them that lie in the day, week or month that
+    begins on the row's `begins`.
     """
 
     def address(row: dict[str, Any]) -> str:
         parts = ["" if row[column] is None else str(row[column]) for column in columns]
         if filters is not None:
             first, last = filters.first_day, filters.last_day
-            if month is not None:
-                begin: date = row[month]
-                following = (begin.replace(day=1) + timedelta(days=31)).replace(day=1)
-                first, last = max(first, begin), min(last, following - timedelta(days=1))
+            if begins is not None:
+                first = max(first, row[begins])
+                last = min(last, _last_day(row[begins], grain))
             parts += [first.isoformat(), last.isoformat()]
         return People(kind, tuple(parts)).address
 
     addresses = [address(row) for row in frame.iter_rows(named=True)]
     return frame.with_columns(pl.Series("people", addresses, dtype=pl.String))
+
+
+def _last_day(begins: date, grain: str) -> date:
+    if grain == "month":
+        return (begins.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return begins + timedelta(days={"day": 0, "week": 6}[grain])
+
+
+def _registered(source: str, first: str, last: str) -> str:
+    return f"Registered {_days(first, last)}{_from(source)}"
+
+
+def _others(first: str, last: str, *_: str) -> str:
+    return f"Registered {_days(first, last)} from a source that the chart does not name"
+
+
+def _converted(days: str, source: str, first: str, last: str) -> str:
+    return f"Registered {_days(first, last)}{_from(source)} and paid within {days} days"
+
+
+def _paid_by(day: str, first: str, last: str) -> str:
+    return f"Registered {_days(first, last)} and paid by day {day} after"
+
+
+def _paying(currency: str, day: str) -> str:
+    return f"Paying in {formats.currency_label(currency)} at the end of {_day(day)}"
+
+
+def _recovered(cause: str, first: str, last: str) -> str:
+    opened = f"Overdue {_days(first, last)}, {_cause(cause).lower()}"
+    return f"{opened}, and recovered within 30 days"
 
 
 def _funnel(step: str, first: str, last: str) -> str:
@@ -110,7 +157,7 @@ def _funnel(step: str, first: str, last: str) -> str:
 
 
 def _retention(month: str, period: str, currency: str) -> str:
-    first = f"First paid in {date.fromisoformat(month):%B %Y}"
+    first = f"First paid in {date.fromisoformat(month):%B %Y}" if month else "Ever paid"
     if currency:
         first += f" in {formats.currency_label(currency)}"
     if period == "0":
@@ -141,12 +188,26 @@ def _cause(cause: str) -> str:
     return definitions.CAUSE_LABELS.get(cause, "Unknown")
 
 
+def _from(source: str) -> str:
+    return f" from {source}" if source else ""
+
+
+def _day(day: str) -> str:
+    return formats.day(date.fromisoformat(day))
+
+
 def _days(first: str, last: str) -> str:
-    begin, end = (formats.day(date.fromisoformat(day)) for day in (first, last))
+    begin, end = _day(first), _day(last)
     return f"on {begin}" if begin == end else f"from {begin} to {end}"
 
 
 _LABELS: Final[dict[str, Callable[..., str]]] = {
+    "registered": _registered,
+    "others": _others,
+    "converted": _converted,
+    "paid-by": _paid_by,
+    "paying": _paying,
+    "recovered": _recovered,
     "funnel": _funnel,
     "retention": _retention,
     "flow": _flow,

@@ -35,10 +35,82 @@ _OF_SOURCES: Final = """
         where list_contains($sources, coalesce(source, 'unknown'))
     )"""
 _IN_SOURCES: Final = "and list_contains($sources, source)"
+_IN_SOURCES_IF_ANY: Final = (
+    "and (len($sources::varchar[]) = 0 or list_contains($sources::varchar[], source))"
+)
 _FROM_SOURCES: Final = "and list_contains($sources, coalesce(source, 'unknown'))"
+
+
+def _largest_sources(first_day: str, last_day: str, condition: str) -> str:
+    """Those a chart of registrations names, each for itself; all others are together."""
+    return f"""
+        select source
+        from mart_funnel_daily
+        where cohort_date between {first_day} and {last_day} {condition}
+        group by source
+        order by sum(registered) desc, source
+        limit 7
+    """
+
 
 # Whom a cell of a chart is about (people.py); $cell holds its parts.
 _PEOPLE: Final = {
+    "registered": """
+        select account_id
+        from fct_registration_funnel
+        where
+            $cell[1] in ('', source)
+            and registered_at >= $cell[2]::timestamptz
+            and registered_at < ($cell[3]::date + 1)::timestamptz
+    """,
+    "others": f"""
+        select account_id
+        from fct_registration_funnel
+        where
+            registered_at >= $cell[1]::timestamptz
+            and registered_at < ($cell[2]::date + 1)::timestamptz
+            and source not in (
+                {_largest_sources("$cell[3]::date", "$cell[4]::date", _IN_SOURCES_IF_ANY)}
+            )
+    """,
+    "converted": """
+        select account_id
+        from fct_registration_funnel
+        where
+            $cell[2] in ('', source)
+            and registered_at >= $cell[3]::timestamptz
+            and registered_at < ($cell[4]::date + 1)::timestamptz
+            and registered_at <= (select as_of from hooklake.build) - to_days($cell[1]::integer)
+            and paid_at < registered_at + to_days($cell[1]::integer)
+    """,
+    "paid-by": """
+        select account_id
+        from fct_registration_funnel
+        where
+            seconds_to_paid // 86400 <= $cell[1]::integer
+            and registered_at >= $cell[2]::timestamptz
+            and registered_at < ($cell[3]::date + 1)::timestamptz
+    """,
+    "paying": """
+        select account_id
+        from int_plan_periods
+        where
+            is_paid
+            and currency = $cell[1]
+            and valid_from < ($cell[2]::date + 1)::timestamptz
+            and (valid_to is null or valid_to >= ($cell[2]::date + 1)::timestamptz)
+    """,
+    "recovered": """
+        select account_id
+        from fct_overdue_episodes
+        where
+            status = 'recovered'
+            and coalesce(cause, '') = $cell[1]
+            and opened_at >= $cell[2]::timestamptz
+            and opened_at < ($cell[3]::date + 1)::timestamptz
+            and opened_at <= (select as_of from hooklake.build) - interval 720 hours
+            and closed_at < opened_at + interval 720 hours
+    """,
     "funnel": """
         select account_id
         from fct_registration_funnel
@@ -70,7 +142,7 @@ _PEOPLE: Final = {
                 + case when $cell[2] = '0' then interval 0 days else interval 4 days end as moment
             from firsts
             where
-                date_trunc('month', began)::date = $cell[1]::date
+                ($cell[1] = '' or date_trunc('month', began)::date = try_cast($cell[1] as date))
                 and $cell[3] in ('', currency)
         )
 
@@ -204,7 +276,7 @@ def funnel_by_source(connection: duckdb.DuckDBPyConnection, filters: Filters) ->
 def registrations_by_bucket(
     connection: duckdb.DuckDBPyConnection, filters: Filters
 ) -> pl.DataFrame:
-    """bucket (date), source, registered: registrations of the period by day, week or month.
+    """bucket (date), source, registered, is_others: registrations by day, week or month.
 
     Sources beyond the seven largest of the period are together as `other sources`.
     """
@@ -212,21 +284,15 @@ def registrations_by_bucket(
         connection,
         f"""
         with largest as (
-            select source
-            from mart_funnel_daily
-            where
-                cohort_date between $first_day and $last_day
-                {_IN_SOURCES if filters.sources else ""}
-            group by source
-            order by sum(registered) desc, source
-            limit 7
+            {_largest_sources("$first_day", "$last_day", _IN_SOURCES if filters.sources else "")}
         )
 
         select
             date_trunc($grain, cohort_date)::date as bucket,
             case when source in (select source from largest) then source
                 else 'other sources' end as source,
-            sum(registered)::bigint as registered
+            sum(registered)::bigint as registered,
+            source not in (select source from largest) as is_others
         from mart_funnel_daily
         where
             cohort_date between $first_day and $last_day

@@ -132,6 +132,12 @@ STYLE_SHEET: Final = """
 [class*="st-key-cards"] > [data-testid="stLayoutWrapper"] { height: 100%; }
 [class*="st-key-card-"] { height: 100%; }
 [class*="st-key-card-"] > :last-child { margin-top: auto; }
+[class*="st-key-behind-"] { margin-top: -1.5rem; }
+[class*="st-key-behind-"] [role="group"] {
+  background: transparent; border-color: transparent; min-height: 2rem; height: 2rem;
+}
+[class*="st-key-behind-"] [role="group"]:is(:hover, :focus-within) { border-color: inherit; }
+[class*="st-key-behind-"] input { font-size: .875rem; padding-left: 0; }
 .st-key-sql textarea { font-family: "Source Code Pro", monospace; font-size: .875rem; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }

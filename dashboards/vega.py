@@ -58,17 +58,20 @@ def shows(column: str, **how: Any) -> dict[str, Any]:
 def chart(*layers: Layer, height: int, leads_by: str | None = None) -> Chart:
     """The layers upon each other, the first beneath.
 
-    leads_by: the column whose value is told when a mark is clicked.
+    leads_by: the column whose value is told when a mark is clicked, of the layers that have it.
     """
     frames: dict[str, pl.DataFrame] = {}
     drawn: list[dict[str, Any]] = []
+    leading: dict[str, Any] | None = None
     for layer in layers:
         name = _name(layer.frame)
         frames[name] = layer.frame
         drawn.append({"data": {"name": name}, "mark": layer.look, "encoding": layer.encoding})
+        if leads_by in layer.frame.columns and leading is None:
+            leading = drawn[-1]
     spec: dict[str, Any] = {"layer": drawn, "height": height}
-    if leads_by is not None:
-        drawn[0]["name"] = "marks"
+    if leading is not None:
+        leading["name"] = "marks"
         spec["config"] = {"mark": {"cursor": "pointer"}}
         spec["params"] = [
             {

@@ -46,6 +46,7 @@ def _steps(period: pl.DataFrame, filters: Filters) -> None:
         charts.funnel(people.behind(steps, "funnel", ["step"], filters), components.palette()),
         "Funnel: " + ", ".join(f"{row['label']} {row['accounts']}" for row in steps.to_dicts()),
         key="funnel-steps",
+        number="accounts",
         sources=filters.sources,
     )
     rates = [
@@ -124,9 +125,20 @@ def _cohorts(by_day: pl.DataFrame, filters: Filters) -> None:
             f"Nobody of this period has had {days} days yet. Choose a longer period above."
         )
     else:
-        components.chart(
-            charts.cohort_conversion(cohorts, filters.grain, days, palette),
+        led = people.behind(
+            cohorts.with_columns(pl.lit(days).alias("days"), pl.lit("").alias("source")),
+            "converted",
+            ["days", "source"],
+            filters,
+            "cohort",
+            filters.grain,
+        )
+        components.chart_of_people(
+            charts.cohort_conversion(led, filters.grain, days, palette),
             f"Share paid within {days} days by {filters.grain} of registration",
+            key="cohorts",
+            number="paid",
+            sources=filters.sources,
         )
     if unripe.height:
         st.caption(
@@ -138,9 +150,17 @@ def _cohorts(by_day: pl.DataFrame, filters: Filters) -> None:
 
 def _sources(source: Source, filters: Filters) -> None:
     components.section("Paid within 30 days, by source", definitions.SOURCES)
-    components.chart(
-        charts.source_conversion(source.ask("funnel_by_source", filters), 30, components.palette()),
+    by_source = source.ask("funnel_by_source", filters).with_columns(pl.lit(30).alias("days"))
+    components.chart_of_people(
+        charts.source_conversion(
+            people.behind(by_source, "converted", ["days", "source"], filters),
+            30,
+            components.palette(),
+        ),
         "Share paid within 30 days by registration source",
+        key="sources",
+        number="paid_30",
+        sources=filters.sources,
     )
 
 
@@ -151,9 +171,14 @@ def _curve(source: Source, filters: Filters, registered: int) -> None:
         "after. Recent registrations pull its right end down until they mature.",
     )
     curve = figures.paid_by_day(source.ask("days_to_paid", filters), registered)
-    components.chart(
-        charts.paid_over_time(curve, components.palette()),
+    components.chart_of_people(
+        charts.paid_over_time(
+            people.behind(curve, "paid-by", ["day"], filters), components.palette()
+        ),
         "Share of the registered who pay, by days since registration",
+        key="paid-over-time",
+        number="paid",
+        sources=filters.sources,
     )
 
 

@@ -86,6 +86,7 @@ def _ageing(ageing: pl.DataFrame, filters: Filters) -> None:
                     charts.ageing(led, value, title, palette),
                     f"{named} by days overdue, stacked by cause",
                     key=f"ageing-{position}",
+                    number="episodes",
                     sources=filters.sources,
                 )
 
@@ -151,7 +152,12 @@ def _recovery(source: Source, filters: Filters) -> None:
             "No episode of this period is 30 days old yet. Choose a longer period above."
         )
         return
-    components.chart(
-        charts.recovery(rates, components.palette()),
+    components.chart_of_people(
+        charts.recovery(
+            people.behind(rates, "recovered", ["cause"], filters, "month"), components.palette()
+        ),
         "Share of overdue payments recovered within 30 days by month, one line for each cause",
+        key="recovery",
+        number="recovered",
+        sources=filters.sources,
     )

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 import streamlit as st
 
-from dashboards import charts, components, definitions, figures, formats
+from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.figures import Balance, Share
 from dashboards.filters import Filters
 from dashboards.queries import WINDOWS
@@ -205,25 +205,43 @@ def _registrations_chart(source: Source, filters: Filters) -> None:
     if buckets.is_empty():
         components.nothing("Nobody registered in this period from these sources.")
         return
-    components.chart(
-        charts.registrations(buckets, filters.grain, components.palette()),
+    components.chart_of_people(
+        charts.registrations(who_registered(buckets, filters), filters.grain, components.palette()),
         f"Registrations by {filters.grain}, stacked by registration source",
+        key="registrations",
+        number="registered",
+        sources=filters.sources,
     )
 
 
+def who_registered(buckets: pl.DataFrame, filters: Filters) -> pl.DataFrame:
+    """queries.registrations_by_bucket() with the `people` of each piece."""
+    grain = filters.grain
+    of_one = people.behind(
+        buckets.filter(~pl.col("is_others")), "registered", ["source"], filters, "bucket", grain
+    )
+    of_others = people.behind(buckets.filter("is_others"), "others", [], filters, "bucket", grain)
+    period = people.days(filters.first_day, filters.last_day)
+    return pl.concat([of_one, of_others.with_columns(pl.col("people") + period)])
+
+
 def _mrr_charts(mrr: pl.DataFrame, filters: Filters) -> None:
-    for currency in figures.currencies(mrr, "delta"):
-        level = _of_currency(mrr, currency, filters)
+    for position, currency in enumerate(figures.currencies(mrr, "delta")):
+        course = figures.course_frame(_of_currency(mrr, currency, filters), filters)
+        led = course.with_columns(pl.lit(currency).alias("currency"))
         code = formats.currency_label(currency)
         components.section(f"MRR, {code}", definitions.MRR, shown=False)
-        components.chart(
+        components.chart_of_people(
             charts.level(
-                figures.course_frame(level, filters),
+                people.behind(led, "paying", ["currency", "day"]),
                 f"{code} a month",
                 ",.2f",
                 components.palette(),
             ),
             f"Monthly recurring revenue in {code} by day",
+            key=f"level-{position}",
+            number=None,
+            sources=filters.sources,
         )
 
 

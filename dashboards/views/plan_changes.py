@@ -33,6 +33,7 @@ def draw(source: Source, filters: Filters) -> None:
             ),
             "Number of changes from each plan to each other plan",
             key="flows",
+            number="changes",
             sources=filters.sources,
         )
     with right:
@@ -103,6 +104,7 @@ def _movements(source: Source, filters: Filters) -> None:
             charts.movements(led, code, by_count=unit == "changes", palette=components.palette()),
             f"Movements of monthly recurring revenue in {code} by month",
             key=f"movements-{position}",
+            number="changes",
             sources=filters.sources,
         )
     components.say_left_out(figures.currencies_left_out(frame))
@@ -120,6 +122,7 @@ def _cancels(source: Source, filters: Filters) -> None:
         ),
         "Cancels by month, stacked by cause",
         key="cancels",
+        number="cancels",
         sources=filters.sources,
     )
     causes = frame.group_by("cause").agg(pl.col("cancels").sum()).sort("cancels", descending=True)

@@ -105,6 +105,7 @@ def _triangle(cells: pl.DataFrame, measure: str, currency: str | None) -> None:
         ),
         f"Share of {measure} retained, by month of first payment and months since",
         key="triangle",
+        number="kept" if measure == "accounts" else None,
     )
     if cells.filter(~pl.col("is_whole") & pl.col("rate").is_not_null()).height:
         st.caption(
@@ -115,7 +116,14 @@ def _triangle(cells: pl.DataFrame, measure: str, currency: str | None) -> None:
 def _curve(curve: pl.DataFrame, measure: str, currency: str | None) -> None:
     what = f"revenue in {formats.currency_label(currency)}" if currency else "accounts"
     components.section("All months together", definitions.RETENTION_CURVE)
-    components.chart(
-        charts.retention_curve(curve, measure, components.palette()),
+    led = curve.with_columns(pl.lit("").alias("cohort"), pl.lit(currency or "").alias("currency"))
+    components.chart_of_people(
+        charts.retention_curve(
+            people.behind(led, "retention", ["cohort", "period_number", "currency"]),
+            measure,
+            components.palette(),
+        ),
         f"Share of {what} retained by months since first payment, all cohorts weighted",
+        key="retention-curve",
+        number="kept" if measure == "accounts" else None,
     )

@@ -250,6 +250,10 @@ CELLS = (
     (addresses.RETENTION, "triangle", 0.32, 0.33, "retention,", "First paid in"),
     (addresses.PLAN_CHANGES, "flows", 0.37, 0.52, "flow,", "Went from"),
     (addresses.OVERDUE_PAYMENTS, "ageing-0", 0.3, 0.86, "ageing,90", "Over 90 days"),
+    (addresses.OVERVIEW, "level-0", 0.5, 0.3, "paying,USD,2026-", "Paying in USD at the end of"),
+    (addresses.OVERVIEW, "registrations", 0.5, 0.78, "registered,", "Registered from"),
+    (addresses.FUNNEL, "paid-over-time", 0.5, 0.3, "paid-by,4", "and paid by day 4"),
+    (addresses.FUNNEL, "sources", 0.19, 0.1, "converted,30,", "and paid within 30 days"),
 )
 
 
@@ -281,6 +285,38 @@ def test_a_cell_of_a_chart_leads_to_the_people_behind_it(
     expect(page).to_have_url(re.compile(f"/{place}"))
     page.goto(shared)  # what a colleague sees who gets the link
     expect(page.get_by_text("Only: ")).to_contain_text(told)
+    settled(page)
+    watched.assert_quiet()
+
+
+@pytest.mark.parametrize(
+    ("place", "described", "typed", "wanted"),
+    [
+        (addresses.OVERVIEW, "Monthly recurring revenue in USD", "1 Nov", "paying,USD,2026-11-01"),
+        (addresses.FUNNEL, "Funnel: ", "Started", "funnel,paid,"),
+        (addresses.RETENTION, "Share of accounts retained, by", "3 months", "retention,"),
+        (addresses.PLAN_CHANGES, "Number of changes", "to free", "flow,"),
+        (addresses.OVERDUE_PAYMENTS, "Share of overdue", "wallet", "recovered,wallet_short,"),
+    ],
+)
+def test_the_people_behind_a_mark_are_reached_by_keyboard_alone(
+    page: Page, url: str, watched: Watched, place: str, described: str, typed: str, wanted: str
+) -> None:
+    page.goto(f"{url}/{place}")
+    settled(page)
+    marks = page.get_by_role("combobox", name=f"People behind a mark of this chart: {described}")
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if marks.evaluate("box => box === document.activeElement"):
+            break
+    expect(marks).to_be_focused()
+    page.keyboard.type(typed)
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(
+        re.compile(rf"/accounts\?.*people={re.escape(quote(wanted, safe=''))}")
+    )
+    expect(page.get_by_text("Only: ")).to_be_visible()
     settled(page)
     watched.assert_quiet()
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
+from test_pages import run_page
 from test_queries import of
+from warehouse_builder import AS_OF, Rows, build_warehouse
 
-from dashboards import figures, people, queries
+from dashboards import addresses, figures, people, queries
 from dashboards.filters import Filters
 from dashboards.people import People
+from dashboards.views import overview
+from ingest.paths import DataDir
+from warehouse.reader import connect, published
 
+BEHIND = "People behind a mark of this chart"
 SOME = ("referral", "webinar")
 
 
@@ -96,6 +103,143 @@ def test_a_piece_of_a_month_leads_to_those_of_that_month_within_the_period(
         assert 0 < len(found(full, row["people"], filters)) <= row[amount]
 
 
+@pytest.mark.parametrize("period", ["30d", "90d", "12m"])
+def test_a_piece_of_the_registrations_leads_to_those_who_registered_then(
+    tmp_path: Path, period: str
+) -> None:
+    """Ten sources, of which three or two are together; by day, week and month."""
+
+    def scatter(rows: Rows) -> None:
+        for table in ("fct_registration_funnel", "dim_accounts"):
+            rows.tables[table] = [
+                (*row[:2], f"source {int(str(row[0])[5:10]) % 10}", *row[3:])
+                for row in rows.tables[table]
+            ]
+
+    build_warehouse(tmp_path / "data", accounts=500, edit=scatter)
+    version = published(DataDir(tmp_path / "data"))
+    assert version is not None
+    with connect(version) as connection:
+        for filters in (of(period), of(period, *(f"source {number}" for number in range(9)))):
+            led = overview.who_registered(
+                queries.registrations_by_bucket(connection, filters), filters
+            )
+            others = led.filter("is_others")
+            assert others.height > 2 and set(others["source"]) == {"other sources"}
+            for row in led.to_dicts():
+                assert len(found(connection, row["people"], filters)) == row["registered"] > 0
+
+
+@pytest.mark.parametrize("sources", [(), SOME])
+@pytest.mark.parametrize("days", queries.WINDOWS)
+def test_a_point_of_the_cohorts_leads_to_those_who_paid_in_time(
+    full: duckdb.DuckDBPyConnection, sources: tuple[str, ...], days: int
+) -> None:
+    filters = of("12m" if days == 90 else "90d", *sources)
+    cohorts = figures.cohorts(queries.funnel_by_day(full, filters), filters, days)
+    led = people.behind(
+        cohorts.with_columns(pl.lit(days).alias("days"), pl.lit("").alias("source")),
+        "converted",
+        ["days", "source"],
+        filters,
+        "cohort",
+        filters.grain,
+    )
+    assert figures.total(led, "paid") > 0
+    for row in led.to_dicts():
+        assert len(found(full, row["people"], filters)) == row["paid"]
+
+
+def test_a_bar_of_the_sources_leads_to_those_who_paid_in_time(
+    full: duckdb.DuckDBPyConnection,
+) -> None:
+    filters = of("90d")
+    by_source = queries.funnel_by_source(full, filters).with_columns(pl.lit(30).alias("days"))
+    for row in people.behind(by_source, "converted", ["days", "source"], filters).to_dicts():
+        assert len(found(full, row["people"], filters)) == row["paid_30"]
+
+
+@pytest.mark.parametrize("sources", [(), SOME])
+def test_a_day_of_the_curve_leads_to_those_who_had_paid_by_then(
+    full: duckdb.DuckDBPyConnection, sources: tuple[str, ...]
+) -> None:
+    filters = of("12m", *sources)
+    curve = figures.paid_by_day(queries.days_to_paid(full, filters), 1)
+    for row in people.behind(curve, "paid-by", ["day"], filters).to_dicts()[::11]:
+        assert len(found(full, row["people"], filters)) == row["paid"]
+
+
+@pytest.mark.parametrize("sources", [(), SOME])
+def test_a_day_of_the_revenue_leads_to_those_it_came_from(
+    full: duckdb.DuckDBPyConnection, sources: tuple[str, ...]
+) -> None:
+    filters = of("90d", *sources)
+    deltas = queries.mrr_deltas(full, filters)
+    for currency in ("USD", "EUR"):
+        level = figures.balance(deltas.filter(pl.col("currency") == currency), filters)
+        course = figures.course_frame(level, filters).with_columns(
+            pl.lit(currency).alias("currency")
+        )
+        for row in people.behind(course, "paying", ["currency", "day"]).to_dicts()[::13]:
+            paying = found(full, row["people"], filters)
+            [(mrr,)] = full.execute(
+                "select sum(mrr)::double from int_plan_periods where is_paid and currency = ?"
+                " and valid_from < ?::date + 1 and coalesce(valid_to, 'infinity') >= ?::date + 1"
+                " and account_id in (select unnest(?))",
+                [currency, row["day"], row["day"], paying],
+            ).fetchall()
+            assert mrr == pytest.approx(row["value"])
+
+
+def test_a_point_of_the_recovery_leads_to_those_who_paid_after_all(
+    full: duckdb.DuckDBPyConnection,
+) -> None:
+    filters = of("12m")
+    rates = queries.recovery(full, filters, AS_OF)
+    led = people.behind(rates, "recovered", ["cause"], filters, "month")
+    assert figures.total(led, "recovered") > 20
+    for row in led.to_dicts():
+        paid = full.execute(
+            "select distinct account_id from fct_overdue_episodes where status = 'recovered'"
+            " and date_trunc('month', opened_at)::date = ? and cause = ? and opened_at >= ?"
+            " and epoch(closed_at) - epoch(opened_at) < 30 * 86400"
+            " and opened_at <= ?::timestamptz - interval 30 days",
+            [row["month"], row["cause"], filters.starts_at, AS_OF],
+        ).fetchall()
+        assert sorted(found(full, row["people"], filters)) == sorted(name for (name,) in paid)
+        assert bool(paid) == (row["recovered"] > 0) and len(paid) <= row["recovered"]
+
+
+def test_a_point_of_the_retention_curve_leads_to_those_of_all_months(
+    full: duckdb.DuckDBPyConnection,
+) -> None:
+    cells = figures.retention(queries.retention(full), "accounts", None)
+    curve = figures.retention_curve(cells).with_columns(
+        pl.lit("").alias("cohort"), pl.lit("").alias("currency")
+    )
+    led = people.behind(curve, "retention", ["cohort", "period_number", "currency"])
+    assert led.height > 6
+    for row in led.to_dicts():
+        assert len(found(full, row["people"], of("90d"))) == row["kept"]
+
+
+@pytest.mark.parametrize(
+    ("place", "charts"),
+    [
+        (addresses.OVERVIEW, 3),
+        (addresses.FUNNEL, 4),
+        (addresses.RETENTION, 2),
+        (addresses.PLAN_CHANGES, 4),
+        (addresses.OVERDUE_PAYMENTS, 4),
+    ],
+)
+def test_every_mark_is_in_a_list_beneath_its_chart(full_dir: Path, place: str, charts: int) -> None:
+    lists = [box for box in run_page(full_dir, place).selectbox if box.label.startswith(BEHIND)]
+    assert len(lists) == charts
+    for box in lists:
+        assert box.value is None and box.options and len(set(box.options)) == len(box.options)
+
+
 def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
     frame = pl.DataFrame({"before": ["a,b%2C&"], "after": [None]}, schema_overrides={"after": str})
     period = Filters(date(2026, 1, 1), date(2026, 1, 1))
@@ -117,6 +261,11 @@ def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
         "retention,2026-01-01,25,",
         "retention,2026-01-01,-1,",
         "retention,2026-01-01,²,",
+        "retention,never,1,",
+        "converted,91,,2026-01-01,2026-01-31",
+        "converted,x,,2026-01-01,2026-01-31",
+        "paying,USD,now",
+        "others,2026-01-01,2026-01-31,2026-01-01",
         "ageing,soon,wallet_short,",
         "flow,a,b,2026-01-01,2026-01-31,more",
     ],
