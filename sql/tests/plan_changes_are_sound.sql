@@ -3,10 +3,16 @@ with
 
 plan_changes as (
 
-    select
-        *,
-        count(*) over (partition by change_id) as rows_of_change,
-    from {{ rows_in_scope('fct_plan_changes') }}
+    select * from {{ rows_in_scope('fct_plan_changes') }}
+
+),
+
+repeated as (
+
+    select change_id
+    from plan_changes
+    group by change_id
+    having count(*) > 1
 
 ),
 
@@ -24,8 +30,9 @@ select
     plan_changes.cause,
 from plan_changes
 left join accounts on plan_changes.account_id = accounts.account_id
+left join repeated on plan_changes.change_id = repeated.change_id
 where
-    plan_changes.rows_of_change > 1
+    repeated.change_id is not null
     or accounts.account_id is null
     or plan_changes.change_id is null
     or plan_changes.subscription_id is null

@@ -10,9 +10,7 @@ registered as (
 
 periods as (
 
-    select *
-    from {{ account_ref('int_plan_periods') }}
-    where is_paid
+    select * from {{ account_ref('int_paid_periods') }}
 
 ),
 
@@ -33,8 +31,8 @@ accounts as (
 
     select
         account_id,
-        max(occurred_at) as last_event_at,
-    from {{ touched_events() }}
+        max(occurred_us) as last_event_us,
+    from {{ account_ref('stg_account_events') }}
     group by account_id
 
 ),
@@ -43,7 +41,7 @@ first_paid as (
 
     select
         account_id,
-        min(valid_from) as first_paid_at,
+        min(from_us) as first_paid_us,
     from periods
     group by account_id
 
@@ -57,7 +55,7 @@ paying as (
         sum(mrr) over (partition by account_id, currency) as account_mrr,
         sum(mrr_cost) over (partition by account_id, currency) as account_mrr_cost,
     from periods
-    where valid_to is null
+    where to_us is null
     qualify row_number() over (
         partition by account_id
         order by mrr desc, event_number desc, subscription_id asc
@@ -92,7 +90,7 @@ select
     registered.occurred_at as registered_at,
     registered.occurred_us as registered_us,
     coalesce(registered.source, 'unknown') as source,
-    first_paid.first_paid_at,
+    {{ instant('first_paid.first_paid_us') }} as first_paid_at,
     paying.plan_id as current_plan_id,
     paying.auto_renew,
     paying.period_end,
@@ -103,7 +101,7 @@ select
     coalesce(workspace_counts.workspaces_live, 0) as workspaces_live,
     coalesce(workspace_counts.workspaces_total, 0) as workspaces_total,
     coalesce(open_episodes.open_overdue, 0) as open_overdue,
-    accounts.last_event_at,
+    {{ instant('accounts.last_event_us') }} as last_event_at,
 from accounts
 left join registered on accounts.account_id = registered.account_id
 left join first_paid on accounts.account_id = first_paid.account_id

@@ -1,8 +1,7 @@
 {{ config(database='delta', schema='main') }}
--- One row per plan event within a paid state, with the state's known end before and
--- after the event. The end is what the latest plan_changed states; a renewal moves it
--- on. auto_renew: last stated in the state by then. The state's last row has no next
--- event.
+-- One row per plan event within a paid state, with the state's known end from then on.
+-- The end is what the latest plan_changed states; a renewal moves it on. auto_renew:
+-- last stated in the state by then. The state's last row has no next event.
 with
 
 plan_events as (
@@ -15,35 +14,9 @@ plan_events as (
 
 states as (
 
-    select * from {{ account_ref('int_plan_states') }}
-
-),
-
--- Grain: subscription that was ever paid; the others have no end to know.
-paid_subscriptions as (
-
-    select distinct subscription_number
-    from states
+    select *
+    from {{ account_ref('int_plan_states') }}
     where is_paid
-
-),
-
--- The state an event falls into: the last one begun by then.
-in_states as (
-
-    select
-        plan_events.*,
-        max(states.state_number) over (
-            partition by plan_events.subscription_number
-            order by plan_events.event_number
-        ) as state_number,
-    from plan_events
-    inner join paid_subscriptions
-        on plan_events.subscription_number = paid_subscriptions.subscription_number
-    left join states
-        on
-            plan_events.subscription_number = states.subscription_number
-            and plan_events.event_number = states.event_number
 
 ),
 
@@ -53,45 +26,48 @@ in_states as (
 in_paid_states as (
 
     select
-        in_states.subscription_number,
-        in_states.state_number,
-        in_states.event_number,
-        in_states.occurred_us,
-        in_states.end_date,
-        in_states.renewal_date,
-        in_states.event_type = 'plan_renewed' as is_renewal,
+        plan_events.subscription_number,
+        states.state_number,
+        plan_events.event_number,
+        plan_events.occurred_us,
+        plan_events.end_date,
+        plan_events.renewal_date,
+        plan_events.event_type = 'plan_renewed' as is_renewal,
         states.interval_months,
-        first_value(in_states.start_date ignore nulls) over (
+        first_value(plan_events.start_date ignore nulls) over (
             state_order rows between unbounded preceding and current row
         ) as first_start_date,
-        last_value(in_states.auto_renew ignore nulls) over (
+        last_value(plan_events.auto_renew ignore nulls) over (
             state_order rows between unbounded preceding and current row
         ) as auto_renew,
         count(
             case
                 when
-                    in_states.end_date is not null
+                    plan_events.end_date is not null
                     or (
-                        in_states.event_type = 'plan_renewed'
-                        and in_states.renewal_date is not null
+                        plan_events.event_type = 'plan_renewed'
+                        and plan_events.renewal_date is not null
                     )
                     then 1
             end
         ) over (
             state_order rows between unbounded preceding and current row
         ) as anchor_number,
-        lead(in_states.event_number) over state_order as next_event_number,
-        lead(in_states.occurred_us) over state_order as next_occurred_us,
-    from in_states
+        lead(plan_events.event_number) over state_order as next_event_number,
+        lead(plan_events.occurred_us) over state_order as next_occurred_us,
+    from plan_events
     inner join states
         on
-            in_states.subscription_number = states.subscription_number
-            and in_states.state_number = states.state_number
-            and in_states.plan_id = states.plan_id
-    where states.is_paid
+            plan_events.subscription_number = states.subscription_number
+            and plan_events.plan_id = states.plan_id
+            and plan_events.event_number >= states.event_number
+            and (
+                states.ended_event_number is null
+                or plan_events.event_number < states.ended_event_number
+            )
     window state_order as (
-        partition by in_states.subscription_number, in_states.state_number
-        order by in_states.event_number
+        partition by states.subscription_number, states.state_number
+        order by plan_events.event_number
     )
 
 ),
@@ -156,10 +132,6 @@ select
     state_number,
     event_number,
     occurred_us,
-    end_date,
-    lag(known_end_date) over (
-        partition by subscription_number, state_number order by event_number
-    ) as known_end_date_before,
     known_end_date,
     auto_renew,
     next_event_number,

@@ -80,15 +80,15 @@ payments as (
             plan_events.plan_id = prices.plan_id
             and plan_events.occurred_us >= prices.priced_from_us
             and plan_events.occurred_us < prices.priced_to_us
-    left join known_ends
+    left join known_ends as ends_before
         on
-            plan_events.subscription_number = known_ends.subscription_number
-            and plan_events.event_number = known_ends.event_number
+            plan_events.subscription_number = ends_before.subscription_number
+            and plan_events.event_number = ends_before.next_event_number
     where
         {{ is_paid_plan('plan_events.plan_id', 'prices.mrr') }}
         and (
             plan_events.plan_id is distinct from plan_events.plan_id_before
-            or coalesce(known_ends.end_date > known_ends.known_end_date_before, false)
+            or coalesce(plan_events.end_date > ends_before.known_end_date, false)
         )
 
 ),

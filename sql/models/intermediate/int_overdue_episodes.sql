@@ -15,9 +15,7 @@ closings as (
 
 periods as (
 
-    select *
-    from {{ account_ref('int_plan_periods') }}
-    where is_paid
+    select * from {{ account_ref('int_paid_periods') }}
 
 ),
 
@@ -128,5 +126,5 @@ left join periods
     on
         opened.account_id = periods.account_id
         and opened.subscription_id = periods.subscription_id
-        and opened.opened_at >= periods.valid_from
-        and (periods.valid_to is null or opened.opened_at < periods.valid_to)
+        and opened.opened_us >= periods.from_us
+        and (periods.to_us is null or opened.opened_us < periods.to_us)

@@ -29,7 +29,11 @@ notices as (
 
 noticed_accounts as (
 
-    select distinct account_id from notices
+    select
+        account_id,
+        min(occurred_us) as first_us,
+    from notices
+    group by account_id
 
 ),
 
@@ -38,6 +42,7 @@ closings as (
     select closings.*
     from {{ account_ref('int_overdue_closings') }} as closings
     inner join noticed_accounts on closings.account_id = noticed_accounts.account_id
+    where closings.occurred_us > noticed_accounts.first_us
 
 ),
 

@@ -5,12 +5,7 @@ with
 
 periods as (
 
-    select
-        *,
-        {{ microseconds('valid_from') }} as from_us,
-        {{ microseconds('valid_to') }} as to_us,
-    from {{ account_ref('int_plan_periods') }}
-    where is_paid
+    select * from {{ account_ref('int_paid_periods') }}
 
 ),
 

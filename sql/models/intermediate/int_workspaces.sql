@@ -3,17 +3,6 @@
 -- type and lives until its deletion; creating another plan does not revive it.
 with
 
-events as (
-
-    select
-        account_id,
-        event_row,
-        workspace_id,
-    from {{ touched_events() }}
-    where workspace_id is not null
-
-),
-
 deletions as (
 
     select * from {{ account_ref('stg_workspace_deleted') }}
@@ -22,10 +11,15 @@ deletions as (
 
 workspaces as (
 
-    select distinct
-        account_id,
-        workspace_id,
-    from events
+    select
+        numbered.account_id,
+        events.workspace_id,
+        min(numbered.event_number) as event_number,
+    from {{ touched_events() }} as events
+    inner join {{ account_ref('stg_account_events') }} as numbered
+        on events.event_row = numbered.event_row
+    where events.workspace_id is not null
+    group by numbered.account_id, events.workspace_id
 
 ),
 
@@ -36,28 +30,16 @@ deleting_accounts as (
 
 ),
 
-first_seen as (
-
-    select
-        events.account_id,
-        events.workspace_id,
-        min(numbered.event_number) as event_number,
-    from events
-    inner join deleting_accounts on events.account_id = deleting_accounts.account_id
-    inner join {{ account_ref('stg_account_events') }} as numbered
-        on events.event_row = numbered.event_row
-    group by events.account_id, events.workspace_id
-
-),
-
 -- Grain: workspace and turn, its first event and its deletion.
 turns as (
 
     select
-        account_id,
-        event_number,
+        workspaces.account_id,
+        workspaces.event_number,
         1 as live_change,
-    from first_seen
+    from workspaces
+    inner join deleting_accounts
+        on workspaces.account_id = deleting_accounts.account_id
     union all
     select
         account_id,

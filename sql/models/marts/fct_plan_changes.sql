@@ -6,10 +6,19 @@ states as (
 
     select
         *,
-        {{ utc_date('occurred_us') }} as changed_date,
         case when is_paid or is_paid_before then coalesce(currency, currency_before) end
             as change_currency,
     from {{ account_ref('int_plan_states') }}
+
+),
+
+cancellations as (
+
+    select
+        *,
+        {{ utc_date('occurred_us') }} as changed_date,
+    from {{ account_ref('int_plan_states') }}
+    where is_paid_before and not is_paid
 
 ),
 
@@ -53,8 +62,7 @@ cancels_and_episodes as (
         occurred_us,
         event_number,
         cast(null as bigint) as episode_event_number,
-    from states
-    where is_paid_before and not is_paid
+    from cancellations
     union all
     select
         account_id,
@@ -84,30 +92,31 @@ latest_episodes as (
 cancels as (
 
     select
-        states.account_id,
-        states.subscription_id,
-        states.event_number,
+        cancellations.subscription_number,
+        cancellations.event_number,
         case
-            when states.event_type = 'workspace_deleted' then 'workspace_deleted'
+            when cancellations.event_type = 'workspace_deleted'
+                then 'workspace_deleted'
             when episodes.cause = 'unknown' then 'overdue'
             when episodes.cause is not null then episodes.cause
-            when states.changed_date >= known_ends.known_end_date - 1 then 'expiry'
+            when cancellations.changed_date >= known_ends.known_end_date - 1
+                then 'expiry'
             else 'early'
         end as cause,
-    from states
+    from cancellations
     inner join latest_episodes
         on
-            states.account_id = latest_episodes.account_id
-            and states.subscription_id = latest_episodes.subscription_id
-            and states.event_number = latest_episodes.event_number
+            cancellations.account_id = latest_episodes.account_id
+            and cancellations.subscription_id = latest_episodes.subscription_id
+            and cancellations.event_number = latest_episodes.event_number
     left join episodes
         on
             latest_episodes.account_id = episodes.account_id
             and latest_episodes.episode_event_number = episodes.event_number
     left join known_ends
         on
-            states.subscription_number = known_ends.subscription_number
-            and states.state_number - 1 = known_ends.state_number
+            cancellations.subscription_number = known_ends.subscription_number
+            and cancellations.state_number - 1 = known_ends.state_number
 
 ),
 
@@ -168,7 +177,6 @@ left join movements
         and typed.event_number = movements.event_number
 left join cancels
     on
-        typed.account_id = cancels.account_id
-        and typed.subscription_id = cancels.subscription_id
+        typed.subscription_number = cancels.subscription_number
         and typed.event_number = cancels.event_number
 left join registered on typed.account_id = registered.account_id

@@ -20,9 +20,7 @@ workspace_created as (
 
 periods as (
 
-    select *
-    from {{ account_ref('int_plan_periods') }}
-    where is_paid
+    select * from {{ account_ref('int_paid_periods') }}
 
 ),
 
@@ -59,22 +57,21 @@ first_periods as (
 
     select
         registered.account_id,
-        greatest(periods.valid_from, registered.occurred_at) as paid_at,
+        {{ instant('greatest(periods.from_us, registered.occurred_us)') }} as paid_at,
         periods.plan_id,
     from registered
     inner join periods on registered.account_id = periods.account_id
     where
-        periods.valid_to is null
-        or periods.valid_to > registered.occurred_at
+        periods.to_us is null
+        or periods.to_us > registered.occurred_us
         or (
             periods.is_day_only
-            and {{ utc_date(microseconds('periods.valid_from')) }}
-            = registered.occurred_date
+            and {{ utc_date('periods.from_us') }} = registered.occurred_date
         )
     qualify row_number() over (
         partition by registered.account_id
         order by
-            greatest(periods.valid_from, registered.occurred_at),
+            greatest(periods.from_us, registered.occurred_us),
             periods.event_number
     ) = 1
 
@@ -84,17 +81,29 @@ first_renewals as (
 
     select
         registered.account_id,
+        plan_renewed.event_row,
         plan_renewed.occurred_at as renewed_at,
-        coalesce(plan_renewed.plan_id, plan_events.plan_id) as plan_id,
+        plan_renewed.plan_id,
     from registered
     inner join plan_renewed
         on
             registered.account_id = plan_renewed.account_id
             and registered.occurred_us <= plan_renewed.occurred_us
-    left join plan_events on plan_renewed.event_row = plan_events.event_row
     qualify row_number() over (
         partition by registered.account_id order by plan_renewed.event_number
     ) = 1
+
+),
+
+-- Of what plan, where the renewal does not say.
+renewed_plans as (
+
+    select
+        first_renewals.account_id,
+        plan_events.plan_id,
+    from first_renewals
+    inner join plan_events on first_renewals.event_row = plan_events.event_row
+    where first_renewals.plan_id is null
 
 ),
 
@@ -112,7 +121,11 @@ steps as (
             when
                 first_periods.paid_at is null
                 or first_renewals.renewed_at < first_periods.paid_at
-                then coalesce(first_renewals.plan_id, first_periods.plan_id)
+                then coalesce(
+                    first_renewals.plan_id,
+                    renewed_plans.plan_id,
+                    first_periods.plan_id
+                )
             else first_periods.plan_id
         end as first_paid_plan_id,
         first_renewals.renewed_at,
@@ -120,6 +133,7 @@ steps as (
     left join first_workspaces on registered.account_id = first_workspaces.account_id
     left join first_periods on registered.account_id = first_periods.account_id
     left join first_renewals on registered.account_id = first_renewals.account_id
+    left join renewed_plans on registered.account_id = renewed_plans.account_id
 
 )
 

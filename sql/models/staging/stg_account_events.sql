@@ -5,8 +5,10 @@ select
     account_id,
     event_row,
     event_type,
+    {{ microseconds('occurred_at') }} as occurred_us,
     row_number() over (
-        partition by account_id order by occurred_at, received_at, node, seq
+        partition by account_id
+        order by {{ microseconds('occurred_at') }}, received_at, node, seq
     ) as event_number,
 from {{ touched_events() }}
 where event_type in (

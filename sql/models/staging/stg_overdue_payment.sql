@@ -8,7 +8,15 @@ notices as (
         *,
         {{ utc_date('occurred_us') }} as occurred_date,
         coalesce(payment_id, subscription_id) as notice_key,
-    from ({{ subscription_events('overdue_payment') }}) as events
+    from (
+        {{ subscription_events(
+            'overdue_payment',
+            [
+                'event_id', 'occurred_at', 'payment_id', 'amount', 'currency',
+                'auto_renew', 'due_date',
+            ],
+        ) }}
+    ) as events
 
 )
 

@@ -6,7 +6,7 @@ select
     attribution,
     event_number,
     event_row,
-    event_type,
+    'plan_changed' as event_type,
     occurred_us,
     event_time_source,
     workspace_id,
@@ -14,4 +14,9 @@ select
     auto_renew,
     start_date,
     end_date,
-from ({{ subscription_events('plan_changed') }}) as events
+from (
+    {{ subscription_events(
+        'plan_changed',
+        ['event_time_source', 'plan_id', 'auto_renew', 'start_date', 'end_date'],
+    ) }}
+) as events
