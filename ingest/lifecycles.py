@@ -5,8 +5,9 @@ order, one at a time, in constant memory. No event lies at or after the world's 
 is what is true at that moment.
 
 The way through a life: registration -> workspaces -> trial -> perhaps a subscription, whose every
-period ends in one of a few fates (renewal, change of plan, cancel, deletion, lapse with three
-notices, the partner's wallet running short) -> perhaps a return.
+period ends in one of a few fates (renewal, a renewal whose webhook is lost, change of plan, cancel
+at once or at its end, deletion, lapse with three notices, the partner's wallet running short) ->
+perhaps a return.
 Source: the sender's business rules: 14 days of trial, three notices on three days, a restore at
 the nightly 20:00 Melbourne run.
 """
@@ -102,11 +103,15 @@ class _Habits:
 
 @dataclass(frozen=True)
 class _Turn:
-    """How a stretch on one plan ended; `plan`: the one it moved to, None when paying stopped."""
+    """How a stretch on one plan ended; `plan`: the one it moved to, None when paying stopped.
+
+    anchor: the day its periods are counted from, None for the day of `at`.
+    """
 
     at: datetime
     plan: Plan | None
     is_deleted: bool = False
+    anchor: date | None = None
 
 
 class _WorldEndedError(Exception):
@@ -204,7 +209,7 @@ class _Author:
         for _ in range(4):
             turn = _Turn(begins_at, plan)
             while turn.plan:
-                turn = self._tell_plan(workspace, turn.plan, turn.at)
+                turn = self._tell_plan(workspace, turn.plan, turn.at, turn.anchor)
             if turn.is_deleted:
                 return
             if self._chance.random() < 0.78:
@@ -215,14 +220,21 @@ class _Author:
             if self._chance.random() < 0.4:
                 plan = PLANS[self._chance.choice(list(PLANS))]
 
-    def _tell_plan(self, workspace: str, plan: Plan, begins_at: datetime) -> _Turn:
-        """Periods on one plan, one after another, until something else follows."""
-        anchor = begins_at.date()
+    def _tell_plan(
+        self, workspace: str, plan: Plan, begins_at: datetime, anchor: date | None
+    ) -> _Turn:
+        """Periods on one plan, one after another, until something else follows.
+
+        A renewal whose webhook is lost leaves everybody but the customer in the dark: nobody
+        knows when the period it paid for ends, so none expects the next one.
+        """
+        anchor = anchor or begins_at.date()
         end = _months_after(anchor, plan.months)
         self._change_plan(
             workspace, plan.plan_id, begins_at, start_date=anchor, end_date=end, auto_renew=True
         )
-        period_start, elapsed = begins_at, plan.months
+        self._truth.period_ends(workspace, end)
+        period_start, elapsed, is_end_known = begins_at, plan.months, True
         while True:
             elapsed += plan.months
             following = _months_after(anchor, elapsed)
@@ -238,15 +250,22 @@ class _Author:
                     return _Turn(inside, PLANS[self._chance.choice(plan.up)])
                 case "down":
                     return _Turn(inside, PLANS[self._chance.choice(plan.down)])
+            if is_end_known:
+                self._truth.renewal_expected(workspace, plan.plan_id, end)
+            turn: _Turn | None = None
+            match fate:
+                case "expire":
+                    turn = self._fall_to_free(workspace, self._instant_on(end))
+                    self._truth.renewal_explained(workspace, end, "ended")
                 case "lapse":
                     turn = self._tell_lapse(workspace, plan, end, following)
                 case "short":
                     turn = self._tell_short_wallet(workspace, plan, end, following)
                 case "renew":
-                    turn = None
                     self._renew(workspace, plan, end, following, self._instant_on(end))
             if turn:
                 return turn
+            is_end_known = fate != "lost"
             period_start, end = _midnight(end), following
 
     def _tell_lapse(self, workspace: str, plan: Plan, end: date, following: date) -> _Turn | None:
@@ -260,7 +279,9 @@ class _Author:
                 self._renew(workspace, plan, end, following, at + self._days(0.05, 0.9))
                 return None
         seconds = self._chance.randint(0, 600)
-        return self._fall_to_free(workspace, _nightly_run(end, 3) + timedelta(seconds=seconds))
+        turn = self._fall_to_free(workspace, _nightly_run(end, 3) + timedelta(seconds=seconds))
+        self._truth.renewal_explained(workspace, end, "ended")
+        return turn
 
     def _tell_short_wallet(
         self, workspace: str, plan: Plan, end: date, following: date
@@ -277,9 +298,12 @@ class _Author:
             self._renew(workspace, plan, end, following, topped_up_at)
             return None
         turn = self._fall_to_free(workspace, _nightly_run(end, 3) + self._days(0.05, 0.55))
+        self._truth.renewal_explained(workspace, end, "ended")
         if outcome == "never":
             return turn
         restored_at = _nightly_run(end, 4 if outcome == "night" else 6) + self._days(0, 0.003)
+        if outcome == "late":
+            return _Turn(restored_at, plan, anchor=end)
         self._change_plan(
             workspace,
             plan.plan_id,
@@ -288,8 +312,9 @@ class _Author:
             end_date=following,
             auto_renew=True,
         )
-        if outcome == "night":
-            self._truth.restored(workspace, restored_at)
+        self._truth.restored(workspace, restored_at)
+        self._truth.period_ends(workspace, following)
+        self._truth.renewal_explained(workspace, end, "renewed")
         return None
 
     def _tell_further_workspace(self, created_at: datetime) -> None:
@@ -340,6 +365,8 @@ class _Author:
             end_date=following if self._habits.renewal_states_end else None,
         )
         self._truth.renewed(at)
+        self._truth.period_ends(workspace, following)
+        self._truth.renewal_explained(workspace, end, "renewed")
         self._truth.episode_closed(workspace, "recovered", at)
 
     def _notice(
@@ -367,6 +394,7 @@ class _Author:
             workspace,
             Episode(self._email, workspace, payment_id, cause, at, at, 1, plan.price, due_date),
         )
+        self._truth.renewal_explained(workspace, due_date, "overdue")
 
     def _tell(self, event_type: str, at: datetime, **said: Value) -> None:
         if at >= self._world.until:

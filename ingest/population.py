@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
-Fate = Literal["renew", "up", "down", "cancel", "delete", "lapse", "short"]
+Fate = Literal["renew", "lost", "up", "down", "cancel", "delete", "expire", "lapse", "short"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ FATES_OF_A_MONTH: Final[dict[Fate, float]] = {
     "delete": 0.004,
     "lapse": 0.030,
     "short": 0.040,
-    "renew": 0.872,
+    "expire": 0.008,
+    "lost": 0.012,
+    "renew": 0.852,
 }
 FATES_OF_A_YEAR: Final[dict[Fate, float]] = {
     "up": 0.10,
@@ -63,7 +65,9 @@ FATES_OF_A_YEAR: Final[dict[Fate, float]] = {
     "delete": 0.02,
     "lapse": 0.20,
     "short": 0.05,
-    "renew": 0.56,
+    "expire": 0.05,
+    "lost": 0.01,
+    "renew": 0.50,
 }
 
 

@@ -7,11 +7,13 @@ All instants are UTC; what lies at or after the world's end is never recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 RESTORE_GRACE = timedelta(hours=24)
+_OUTCOMES = ("renewed", "ended", "overdue")
+"""Of several within one window the first of these counts."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,34 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """A renewal that was to be expected by its day, and what came of it.
+
+    outcome: `renewed`, `ended`, `overdue`, or None when nothing was heard in its window.
+    """
+
+    account_id: str
+    subscription_id: str
+    plan_id: str
+    end_date: date
+    outcome: str | None = None
+
+
+@dataclass(frozen=True)
 class AccountTruth:
-    """Periods and episodes are in the order in which they began."""
+    """Periods, episodes and renewals are in the order in which they began.
+
+    renewals: with those of days after the world's end; empty where the author writes none down.
+    known_ends: by subscription and start of a paid period, the day it was last known to end.
+    """
 
     funnel: Funnel
     periods: tuple[PlanPeriod, ...]
     episodes: tuple[Episode, ...]
     workspaces_total: int
     workspaces_live: int
+    renewals: tuple[Renewal, ...] = ()
+    known_ends: dict[tuple[str, datetime], date] = field(default_factory=dict)
 
 
 class TruthRecorder:
@@ -74,6 +96,8 @@ class TruthRecorder:
         self._periods: dict[str, list[PlanPeriod]] = {}
         self._episodes: dict[str, list[Episode]] = {}
         self._workspaces: dict[str, bool] = {}
+        self._renewals: dict[str, list[Renewal]] = {}
+        self._known_ends: dict[tuple[str, datetime], date] = {}
 
     def workspace_created(self, workspace: str, at: datetime) -> None:
         self._workspaces[workspace] = True
@@ -128,6 +152,23 @@ class TruthRecorder:
             for episode in self._episodes.get(workspace, [])
         ]
 
+    def period_ends(self, workspace: str, end: date) -> None:
+        """The paid period is known to end on that day, until something else is said."""
+        self._known_ends[workspace, self._periods[workspace][-1].valid_from] = end
+
+    def renewal_expected(self, workspace: str, plan_id: str, end: date) -> None:
+        """The known end comes near and the plan is still on; what comes of it is told next."""
+        self._renewals.setdefault(workspace, []).append(
+            Renewal(self._funnel.account_id, workspace, plan_id, end)
+        )
+
+    def renewal_explained(self, workspace: str, end: date, outcome: str) -> None:
+        """Something was heard within the window of that day's renewal, if one was expected."""
+        renewals = self._renewals.get(workspace)
+        if renewals and renewals[-1].end_date == end:
+            best = min(outcome, renewals[-1].outcome or outcome, key=_OUTCOMES.index)
+            renewals[-1] = replace(renewals[-1], outcome=best)
+
     def result(self, subscription_ids: dict[str, str]) -> AccountTruth:
         """The truth so far; `subscription_ids`: what each workspace's subscription is known as."""
         periods = [
@@ -140,12 +181,22 @@ class TruthRecorder:
             for episodes in self._episodes.values()
             for episode in episodes
         ]
+        renewals = [
+            replace(renewal, subscription_id=subscription_ids[renewal.subscription_id])
+            for renewals in self._renewals.values()
+            for renewal in renewals
+        ]
         return AccountTruth(
             funnel=self._funnel,
             periods=tuple(sorted(periods, key=lambda period: period.valid_from)),
             episodes=tuple(sorted(episodes, key=lambda episode: episode.opened_at)),
             workspaces_total=len(self._workspaces),
             workspaces_live=sum(self._workspaces.values()),
+            renewals=tuple(sorted(renewals, key=lambda renewal: renewal.end_date)),
+            known_ends={
+                (subscription_ids[workspace], start): end
+                for (workspace, start), end in self._known_ends.items()
+            },
         )
 
     def _end_period(self, workspace: str, at: datetime) -> None:
