@@ -61,16 +61,24 @@ class _Check:
     group: str = EDGE_CASES
 
 
-def run(settings: Settings, *, as_json: bool = False) -> int:
-    """Print the checklist; 0 when all of it was seen, else 1. Raises: LedgerError."""
+def run(settings: Settings, *, data_dir: str | None = None, as_json: bool = False) -> int:
+    """Print the checklist; 0 when all of it was seen, else 1.
+
+    data_dir: the installation as whoever asks names it, so that the commands shown reach it.
+    Raises: LedgerError.
+    """
     with open_read_only(settings.paths.ledger) as connection:
         items = list(checklist(connection))
     seen = sum(item.is_seen for item in items)
     if as_json:
-        found = {"seen": seen, "of": len(items), "items": [_as_dict(item) for item in items]}
+        found = {
+            "seen": seen,
+            "of": len(items),
+            "items": [_as_dict(item, data_dir) for item in items],
+        }
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
-        _show(Console(highlight=False, markup=False, soft_wrap=True), items, seen)
+        _show(Console(highlight=False, markup=False, soft_wrap=True), items, seen, data_dir)
     return 0 if seen == len(items) else 1
 
 
@@ -168,7 +176,7 @@ CHECKS: Final = (
 )
 
 
-def _as_dict(item: Item) -> dict[str, Any]:
+def _as_dict(item: Item, data_dir: str | None) -> dict[str, Any]:
     return {
         "key": item.key,
         "group": item.group,
@@ -177,11 +185,11 @@ def _as_dict(item: Item) -> dict[str, Any]:
         "seen": item.is_seen,
         "count": item.count,
         "last_at": None if item.last_at is None else rfc3339(item.last_at),
-        "command": item.command,
+        "command": command_of(item, data_dir),
     }
 
 
-def _show(console: Console, items: list[Item], seen: int) -> None:
+def _show(console: Console, items: list[Item], seen: int, data_dir: str | None) -> None:
     group = ""
     for item in items:
         if item.group != group:
@@ -191,7 +199,9 @@ def _show(console: Console, items: list[Item], seen: int) -> None:
             when = rfc3339(item.last_at)
             when = when[:10] if item.is_last_a_day else f"{when[:19]}Z"
             console.print(f"  ✓ {item.title:<34}", style="green", end="")
-            console.print(f"{item.count:>8,} times, last {when}")
+            told = f"{item.count:>8,} times, last {when:<20}"
         else:
-            console.print(f"  · {item.title:<34}     not yet  {item.command}")
+            console.print(f"  · {item.title:<34}", end="")
+            told = f"{'':>8} not yet{'':>24}"
+        console.print(f"{told}  {command_of(item, data_dir)}")
     console.print(f"{seen} of {len(items)} seen and proved")

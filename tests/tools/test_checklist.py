@@ -202,7 +202,8 @@ def test_every_command_turns_its_own_row_green(receiver: Receiver) -> None:
 
     for check in CHECKS:
         [item] = [each for each in rows().values() if each["key"] == check.key]
-        hooklake(f"{item['command']} --data-dir '{receiver.data_dir}'")
+        assert item["command"].endswith(f" --data-dir {receiver.data_dir}")
+        hooklake(item["command"])
         for _ in range(50):  # a rejection is written down after it was answered
             if rows()[check.key]["seen"]:
                 break
@@ -213,3 +214,5 @@ def test_every_command_turns_its_own_row_green(receiver: Receiver) -> None:
     assert text.returncode == 0
     assert "14 of 14 seen and proved" in text.stdout
     assert text.stdout.count("✓") == 14
+    for check in CHECKS:
+        assert f"{check.command} --data-dir {receiver.data_dir}" in text.stdout

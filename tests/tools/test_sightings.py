@@ -105,7 +105,7 @@ def test_every_row_stays_green_when_all_that_showed_it_is_gone(
     assert checklist.run(settings) == 0
     told = capsys.readouterr().out
     assert "14 of 14 seen and proved" in told
-    assert f"2 times, last {time.strftime('%Y-%m-%d', time.gmtime(NOW / 1e6))}\n" in told
+    assert f"2 times, last {time.strftime('%Y-%m-%d', time.gmtime(NOW / 1e6))}  " in told
     assert checklist.run(settings, as_json=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert all(item["last_at"].endswith("T00:00:00.000000Z") for item in found["items"])

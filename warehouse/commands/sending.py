@@ -57,7 +57,11 @@ class Form(StrEnum):
 @commands.command(epilog=epilog("trigger"))
 def trigger(
     event: Annotated[
-        str | None, typer.Argument(help="An event's name, such as user_registered.")
+        str | None,
+        typer.Argument(
+            help="user_registered, workspace_created, workspace_deleted, plan_changed,"
+            " plan_renewed, overdue_payment or no_enough_credit."
+        ),
     ] = None,
     data_dir: DataDir = None,
     set_fields: Annotated[

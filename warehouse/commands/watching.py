@@ -62,7 +62,10 @@ def listen(
     ] = False,
     is_full: Annotated[
         bool,
-        typer.Option("--full", help="On the full screen: details, comparison, resend on a key."),
+        typer.Option(
+            "--full",
+            help="Fill the terminal: d details, m mark, x compare, r resend, f follow, q quit.",
+        ),
     ] = False,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Print what is there and exit.")
@@ -151,7 +154,8 @@ def checklist(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say which events and edge cases have really been seen, proved; exits 1 while some are not."""
     from ingest import checklist as checker
 
-    leave(checker.run(load_settings(data_dir), as_json=as_json))
+    shown = None if data_dir is None else str(data_dir)
+    leave(checker.run(load_settings(data_dir), data_dir=shown, as_json=as_json))
 
 
 @commands.command(epilog=epilog("contract"))
