@@ -2,6 +2,7 @@
 
     python -m tests.faults [--only kill,power,…] [--size full|ci] [--cycles N]
 
+Every minute it says on standard error how many cycles are done.
 --only takes beginnings of names; --cycles runs so many instead of the size's own number, so that
 a long fault can be run piece by piece. Exit code 1: a bar was missed, or a fault could not be run.
 """
@@ -11,10 +12,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .catalogue import FAULTS
-from .outcome import CannotRunError, Scale
+from .outcome import CannotRunError, Outcome, Scale
 
 
 def main() -> int:
@@ -31,8 +35,10 @@ def main() -> int:
     is_ok = True
     for name, run in chosen.items():
         began = time.monotonic()
+        Outcome.begun.clear()
         try:
-            outcome = run(Scale(is_full=given.size == "full", cycles=given.cycles))
+            with _told_each_minute(name):
+                outcome = run(Scale(given.size == "full", given.cycles))
         except CannotRunError as reason:
             print(f"{name}: cannot run here, which counts as not passed: {reason}", flush=True)  # noqa: T201
             is_ok = False
@@ -43,6 +49,26 @@ def main() -> int:
         print(f"  ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)  # noqa: T201
         is_ok = is_ok and outcome.is_ok
     return 0 if is_ok else 1
+
+
+@contextmanager
+def _told_each_minute(name: str) -> Iterator[None]:
+    is_over = threading.Event()
+
+    def tell() -> None:
+        began = time.monotonic()
+        while not is_over.wait(60):
+            cycles = max((outcome.cycles for outcome in Outcome.begun), default=0)
+            minutes = (time.monotonic() - began) / 60
+            print(f"  {name}: cycle {cycles} after {minutes:.0f} min", file=sys.stderr, flush=True)  # noqa: T201
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        teller.join()
 
 
 def _stop(*_: object) -> None:

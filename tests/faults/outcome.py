@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 
 class CannotRunError(Exception):
@@ -42,6 +43,11 @@ class Outcome:
     must_lose: bool = False
     measured: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    begun: ClassVar[list[Outcome]] = []
+    """Every one made in this process, so that somebody who waits can be told how far it is."""
+
+    def __post_init__(self) -> None:
+        self.begun.append(self)
 
     @property
     def is_ok(self) -> bool:
