@@ -30,11 +30,16 @@ from warehouse.transform import Scope, Transformer, Variables
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a refresh is asked for. as_of: None for now."""
+    """What a refresh is asked for. as_of: None for now.
+
+    rehearse: take the way of touched accounts even if nobody is touched, so that this process has
+    learnt it (recipe.py) when somebody is; the outcome is that of time alone.
+    """
 
     full: bool = False
     as_of: datetime | None = None
     variables: Variables = field(default_factory=Variables)
+    rehearse: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def build(
         as_of = wanted.as_of or max(datetime.now(UTC), last_occurred or datetime.now(UTC))
         is_cut = last_occurred is not None and as_of < last_occurred
         fingerprint = _fingerprint(transformer.digest, prices, wanted.variables)
-        scope = _scope(engine, loaded, fingerprint, must_be_full=wanted.full or is_cut)
+        scope = _scope(engine, loaded, fingerprint, wanted, is_cut=is_cut)
         watch.begin("lay out")
         if scope is Scope.FULL:
             _start_anew(engine)
@@ -145,10 +150,13 @@ def _fingerprint(code: str, prices: PlanPrices, variables: Variables) -> str:
     return sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _scope(engine: Engine, loaded: Loaded, fingerprint: str, *, must_be_full: bool) -> Scope:
+def _scope(
+    engine: Engine, loaded: Loaded, fingerprint: str, wanted: Wanted, *, is_cut: bool
+) -> Scope:
     """Attaches serve as it is when it can be carried on."""
     if (
-        must_be_full
+        wanted.full
+        or is_cut
         or engine.was_rebuilt
         or loaded.is_rebuilt
         or engine.meta("fingerprint") != fingerprint
@@ -164,7 +172,7 @@ def _scope(engine: Engine, loaded: Loaded, fingerprint: str, *, must_be_full: bo
         engine.execute("detach database if exists serve")
         return Scope.FULL
     has_pending = engine.execute("select 1 from state.pending limit 1")
-    return Scope.TOUCHED if has_pending else Scope.CLOCK
+    return Scope.TOUCHED if has_pending or wanted.rehearse else Scope.CLOCK
 
 
 def _start_anew(engine: Engine) -> None:

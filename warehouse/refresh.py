@@ -229,7 +229,8 @@ def _watch(refresher: Refresher, console: Console, *, full: bool, as_json: bool)
 
     def refresh(is_first: bool) -> None:
         try:
-            refresher.refresh(Wanted(full=full and is_first), land=is_first)
+            wanted = Wanted(full=full and is_first, rehearse=is_first)
+            refresher.refresh(wanted, land=is_first)
         except HooklakeError as error:
             if not watcher.is_stopping:
                 errors.print(f"error: {error}", markup=False)

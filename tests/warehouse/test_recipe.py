@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from conftest import event
 
+from warehouse.build import Wanted, build
 from warehouse.reader import published
 from warehouse.transform import Scope, Transformer, TransformError
 from warehouse.workbench import Workbench
@@ -43,6 +45,23 @@ def test_only_the_first_refresh_of_a_scope_goes_through_dbt(
     bench.refresh(full=True, as_of="2026-03-01T00:00:00Z")
     assert [bench.rows(table) for table in TABLES] == replayed
     assert invocations[4:] == ["build"]
+
+
+def test_a_rehearsal_changes_nothing_and_spares_the_next_event_dbt(
+    small_with: Callable[..., Workbench], invocations: list[str]
+) -> None:
+    bench = small_with({})
+    bench.add([event("a", 1), event("b", 2)])
+    bench.refresh(as_of="2026-03-01T00:00:00Z")
+    before = [bench.rows(table) for table in TABLES]
+    as_of = datetime(2026, 3, 1, tzinfo=UTC)
+    report = build(bench.data, bench.files, bench._transformer, Wanted(as_of=as_of, rehearse=True))
+    assert (report.scope, report.accounts) == (Scope.TOUCHED, 0)
+    assert [bench.rows(table) for table in TABLES] == before
+    assert invocations == ["parse", "build", "build"]
+    bench.add([event("a", 3)])
+    assert bench.refresh().scope is Scope.TOUCHED
+    assert len(invocations) == 3
 
 
 def test_a_later_as_of_reaches_tables_and_views(small: Workbench) -> None:
