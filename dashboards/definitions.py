@@ -61,6 +61,17 @@ FLOWS: Final = (
 MOVEMENTS: Final = "What changed MRR each month, by account and currency. " + " ".join(
     _named(kind) for kind in ("mrr_new", "expansion", "contraction", "churn", "reactivation")
 )
+NRR: Final = _said("nrr")
+GRR: Final = _said("grr")
+LOGO_CHURN: Final = _said("logo_churn")
+ARPA: Final = _said("arpa")
+KEPT: Final = (
+    "Each month from the revenue at its start to that at its end, and what was kept of it. Over "
+    "all registration sources, whole months of the period; the running one ends now."
+)
+MISSING_RENEWALS: Final = (
+    f"{_said('missing_renewal')} {_named('expected_renewal')} Listed by that day, of the period."
+)
 CAUSES: Final = _said("cancel_cause")
 AGEING: Final = (
     f"Everything open now, by days overdue: {glossary()['days_overdue'].definition} The period "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -120,6 +121,32 @@ def currencies(frame: pl.DataFrame, by: str) -> list[str]:
 def currencies_left_out(frame: pl.DataFrame) -> int:
     """How many currencies of a frame `currencies` does not name."""
     return max(0, frame["currency"].n_unique() - CURRENCIES_SHOWN_MAX)
+
+
+def day_by_day(
+    funnel: pl.DataFrame,
+    churn: pl.DataFrame,
+    paying: Balance,
+    mrr: Mapping[str, Balance],
+    filters: Filters,
+) -> pl.DataFrame:
+    """day, the funnel's columns, churned, paying and mrr_<currency>: what Overview is made of.
+
+    One row for each day of the period; the last ones are levels at its end.
+    """
+    churned = churn.group_by("day").agg(pl.col("accounts").sum().alias("churned"))
+    days = course_frame(paying, filters).rename({"value": "paying"})
+    counted = days.select("day").join(funnel, left_on="day", right_on="cohort_date", how="left")
+    return (
+        counted.join(churned, on="day", how="left")
+        .with_columns(pl.exclude("day").fill_null(0))
+        .join(days.with_columns(pl.col("paying").cast(pl.Int64)), on="day", how="left")
+        .with_columns(
+            pl.Series(f"mrr_{currency}", level.course[1:]).round(2)
+            for currency, level in mrr.items()
+        )
+        .sort("day")
+    )
 
 
 def funnel_steps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -794,6 +794,71 @@ def days_to_recover(connection: duckdb.DuckDBPyConnection, filters: Filters) -> 
     )
 
 
+def missing_renewals(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, rows: int = LIST_ROWS_MAX
+) -> pl.DataFrame:
+    """Renewals expected in the period that nothing explains, newest first; `total` counts them."""
+    missing = f"""
+        from fct_missing_renewals
+        where
+            end_date between $first_day and $last_day
+            {_OF_SOURCES if filters.sources else ""}
+    """
+    return _frame(
+        connection,
+        f"""
+        select
+            end_date,
+            account_id,
+            plan_id,
+            mrr::double as mrr,
+            currency,
+            subscription_id,
+            (select count(*) {missing}) as total
+        {missing}
+        order by end_date desc, mrr desc, subscription_id, plan_id
+        limit $rows
+        """,
+        filters,
+        rows=rows,
+    )
+
+
+def revenue_by_month(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """mart_mrr_monthly of the months the period touches, newest first, with its rates.
+
+    nrr, grr and logo_churn are 0..1 or more, and arpa an amount; NULL over nothing.
+    """
+    return _frame(
+        connection,
+        """
+        select
+            month,
+            currency,
+            mrr_start::double as mrr_start,
+            "new"::double as "new",
+            reactivation::double as reactivation,
+            expansion::double as expansion,
+            contraction::double as contraction,
+            churn::double as churn,
+            mrr_end::double as mrr_end,
+            expanded_mrr::double as expanded_mrr,
+            retained_mrr::double as retained_mrr,
+            paying_accounts_start,
+            paying_accounts_end,
+            churned_accounts,
+            expanded_mrr::double / nullif(mrr_start, 0)::double as nrr,
+            retained_mrr::double / nullif(mrr_start, 0)::double as grr,
+            churned_accounts / nullif(paying_accounts_start, 0) as logo_churn,
+            mrr_end::double / nullif(paying_accounts_end, 0) as arpa
+        from mart_mrr_monthly
+        where month between date_trunc('month', $first_day) and $last_day
+        order by month desc, mrr_end desc, currency
+        """,
+        filters,
+    )
+
+
 def retention(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """mart_retention_monthly with amounts for drawing, by cohort, currency and period."""
     return _frame(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import streamlit as st
 
 from dashboards import components, formats
@@ -41,6 +42,11 @@ def draw_ledger(installation: Installation) -> None:
             st.text(str(error))
             return
         _progress(items)
+        components.download(
+            "checklist.csv",
+            lambda: _frame(items, str(installation.data_dir.root)),
+            key="checklist-csv",
+        )
         for group in dict.fromkeys(item.group for item in items):
             st.subheader(group, anchor=False)
             for item in items:
@@ -64,6 +70,17 @@ def _items(ledger: Path) -> list[Item]:
     ended = time.monotonic()
     _looked[ledger] = (ended + max(LOOK_SECONDS - 1, REST * (ended - began)), items)
     return items
+
+
+def _frame(items: list[Item], data_dir: str) -> pl.DataFrame:
+    """group, title, meaning, seen (times), last_at, command: the rows as they are shown."""
+    rows = [
+        (item.group, item.title, item.meaning, item.count, item.last_at, command_of(item, data_dir))
+        for item in items
+    ]
+    names = ["group", "title", "meaning", "seen", "last_at", "command"]
+    frame = pl.DataFrame(rows, schema=names, orient="row", schema_overrides={"last_at": pl.Int64})
+    return frame.with_columns(pl.from_epoch("last_at", "us").dt.replace_time_zone("UTC"))
 
 
 def _progress(items: list[Item]) -> None:

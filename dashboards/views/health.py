@@ -186,10 +186,13 @@ def _course(found: Health, window: str) -> None:
 
 
 def _stream(found: Health) -> None:
-    components.section(
-        "Newest deliveries",
-        f"The last {deliveries.NEWEST_MAX}, looked at again every {LOOK_SECONDS} seconds.",
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width="stretch"):
+            components.section(
+                "Newest deliveries",
+                f"The last {deliveries.NEWEST_MAX}, looked at again every {LOOK_SECONDS} seconds.",
+            )
+        components.download("deliveries.csv", lambda: found.newest, key="deliveries-csv")
     if found.newest.is_empty():
         components.nothing("Nothing has been delivered yet.")
         return

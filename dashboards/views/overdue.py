@@ -21,6 +21,7 @@ def draw(source: Source, filters: Filters) -> None:
     _ageing(ageing, filters)
     _contacts(source, filters)
     _recovery(source, filters)
+    _missing(source, filters)
 
 
 def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
@@ -160,4 +161,29 @@ def _recovery(source: Source, filters: Filters) -> None:
         key="recovery",
         number="recovered",
         sources=filters.sources,
+    )
+
+
+def _missing(source: Source, filters: Filters) -> None:
+    components.section("Missing renewals", definitions.MISSING_RENEWALS)
+    frame = source.ask("missing_renewals", filters)
+    if frame.is_empty():
+        components.nothing("Every renewal expected in this period came, or its absence is told.")
+        return
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    components.listing(
+        frame,
+        {
+            "end_date": st.column_config.DateColumn("Expected on", format="D MMM YYYY"),
+            "account_id": text("Account", width="medium"),
+            "plan_id": text("Plan"),
+            "mrr": number("MRR", format="%.2f"),
+            "currency": text("Currency"),
+            "subscription_id": text("Workspace or account"),
+        },
+        key="missing",
+        noun=("missing renewal", "missing renewals"),
+        file_name="missing-renewals.csv",
+        everything=lambda: source.ask("missing_renewals", filters, rows=EXPORT_ROWS_MAX),
+        opens_accounts=True,
     )

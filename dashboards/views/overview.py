@@ -31,6 +31,26 @@ def draw(source: Source, filters: Filters) -> None:
     _last_day(source, filters)
     _registrations_chart(source, filters)
     _mrr_charts(mrr, filters)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Every number of this page day by day, for the period chosen.", width="stretch")
+        components.download(
+            "overview.csv", lambda: _day_by_day(source, funnel, mrr, filters), key="overview-csv"
+        )
+
+
+def _day_by_day(
+    source: Source, funnel: pl.DataFrame, mrr: pl.DataFrame, filters: Filters
+) -> pl.DataFrame:
+    return figures.day_by_day(
+        funnel,
+        source.ask("churn_by_day", filters),
+        figures.balance(source.ask("paying_deltas", filters), filters),
+        {
+            currency: of_currency(mrr, currency, filters)
+            for currency in figures.currencies(mrr, "delta")
+        },
+        filters,
+    )
 
 
 def _registered(funnel: pl.DataFrame, filters: Filters) -> None:
@@ -83,7 +103,7 @@ def _paying(source: Source, filters: Filters) -> None:
 
 
 def _mrr(mrr: pl.DataFrame, currency: str, position: int, filters: Filters) -> None:
-    level = _of_currency(mrr, currency, filters)
+    level = of_currency(mrr, currency, filters)
     components.card(
         f"MRR {formats.currency_label(currency)}",
         formats.money(level.now, currency),
@@ -227,7 +247,7 @@ def who_registered(buckets: pl.DataFrame, filters: Filters) -> pl.DataFrame:
 
 def _mrr_charts(mrr: pl.DataFrame, filters: Filters) -> None:
     for position, currency in enumerate(figures.currencies(mrr, "delta")):
-        course = figures.course_frame(_of_currency(mrr, currency, filters), filters)
+        course = figures.course_frame(of_currency(mrr, currency, filters), filters)
         led = course.with_columns(pl.lit(currency).alias("currency"))
         code = formats.currency_label(currency)
         components.section(f"MRR, {code}", definitions.MRR, shown=False)
@@ -245,7 +265,8 @@ def _mrr_charts(mrr: pl.DataFrame, filters: Filters) -> None:
         )
 
 
-def _of_currency(mrr: pl.DataFrame, currency: str, filters: Filters) -> Balance:
+def of_currency(mrr: pl.DataFrame, currency: str, filters: Filters) -> Balance:
+    """MRR of one currency, from queries.mrr_deltas()."""
     return figures.balance(mrr.filter(pl.col("currency") == currency), filters)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import streamlit as st
 
@@ -22,6 +24,7 @@ def draw(source: Source, filters: Filters) -> None:
         components.nothing("No plan changed in this period for these registration sources.")
         return
     _movements(source, filters)
+    _kept(source, filters)
     left, right = st.columns(2, gap="large")
     with left:
         components.section("From plan to plan", definitions.FLOWS)
@@ -108,6 +111,73 @@ def _movements(source: Source, filters: Filters) -> None:
             sources=filters.sources,
         )
     components.say_left_out(figures.currencies_left_out(frame))
+
+
+def _kept(source: Source, filters: Filters) -> None:
+    """NRR, GRR and logo churn: of the last whole month in cards, of all months in a table."""
+    frame = source.ask("revenue_by_month", filters)
+    if frame.is_empty():
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width="stretch"):
+            components.section("What was kept, by month", definitions.KEPT)
+        components.download("revenue-by-month.csv", lambda: frame, key="revenue-csv")
+    running = source.version.as_of.date().replace(day=1)
+    whole = frame.filter(pl.col("month") < running)
+    for position, currency in enumerate(figures.currencies(whole, "mrr_end")[:2]):
+        months = whole.filter(pl.col("currency") == currency).head(2).to_dicts()
+        with components.cards(f"kept-{position}", small=True):
+            _kept_cards(months[0], months[1] if len(months) > 1 else {}, position)
+    text, number, share = st.column_config.TextColumn, st.column_config.NumberColumn, "%.1f %%"
+    components.table(
+        frame.with_columns(
+            pl.col("nrr", "grr", "logo_churn") * 100,
+            pl.col("month").dt.strftime("%b %Y")
+            + pl.when(pl.col("month") == running).then(pl.lit(", so far")).otherwise(pl.lit("")),
+        ),
+        {
+            "month": text("Month"),
+            "currency": text("Currency"),
+            "mrr_start": number("MRR at start", format="%.2f"),
+            "new": number("New", format="%+.2f"),
+            "reactivation": number("Reactivation", format="%+.2f"),
+            "expansion": number("Expansion", format="%+.2f"),
+            "contraction": number("Contraction", format="%+.2f"),
+            "churn": number("Churn", format="%+.2f"),
+            "mrr_end": number("MRR at end", format="%.2f"),
+            "nrr": number("NRR", format=share, help=definitions.NRR),
+            "grr": number("GRR", format=share, help=definitions.GRR),
+            "logo_churn": number("Logo churn", format=share, help=definitions.LOGO_CHURN),
+            "arpa": number("ARPA", format="%.2f", help=definitions.ARPA),
+        },
+        key="revenue",
+        rows_shown=6,
+    )
+
+
+def _kept_cards(month: dict[str, Any], before: dict[str, Any], position: int) -> None:
+    code = formats.currency_label(month["currency"])
+    for name, label, meaning, numerator, denominator, is_money in (
+        ("nrr", "NRR", definitions.NRR, "expanded_mrr", "mrr_start", True),
+        ("grr", "GRR", definitions.GRR, "retained_mrr", "mrr_start", True),
+        ("logo_churn", "Logo churn", definitions.LOGO_CHURN, "churned_accounts",
+         "paying_accounts_start", False),
+    ):  # fmt: skip
+        now, earlier = month[name], before.get(name)
+        made_of = (
+            formats.money(month[part], code) if is_money else formats.count(month[part])
+            for part in (numerator, denominator)
+        )
+        components.card(
+            f"{label} {code}, {month['month']:%b %Y}",
+            formats.percent(now),
+            help_text=meaning,
+            caption=" of ".join(made_of) + ("" if is_money else " accounts"),
+            change=None if now is None or earlier is None else formats.points(now - earlier),
+            change_label="vs the month before",
+            is_more_better=name != "logo_churn",
+            key=f"{name}-{position}",
+        )
 
 
 def _cancels(source: Source, filters: Filters) -> None:

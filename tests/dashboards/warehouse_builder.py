@@ -287,6 +287,67 @@ from with_start
 group by all;
 """
 
+# By looking at every month's two ends; metrics.md says what each column is.
+REVENUE = """
+create table mart_mrr_monthly as
+with months as (
+    select unnest(
+        generate_series(
+            date_trunc('month', min(valid_from)), '{as_of}'::timestamptz, interval 1 month
+        )
+    ) as begins
+    from int_plan_periods
+    where is_paid
+),
+
+held as (
+    select
+        begins,
+        account_id,
+        currency,
+        coalesce(sum(mrr) filter (
+            where valid_from < begins and coalesce(valid_to, 'infinity') >= begins
+        ), 0) as at_start,
+        coalesce(sum(mrr) filter (where valid_from < ends and coalesce(valid_to, 'infinity') >= ends
+        ), 0) as at_end
+    from (select *, least(begins + interval 1 month, '{as_of}'::timestamptz) as ends from months)
+    cross join int_plan_periods
+    where is_paid
+    group by all
+),
+
+moved as (
+    select
+        date_trunc('month', changed_at) as begins,
+        currency,
+        mrr_movement,
+        sum(account_mrr_after - account_mrr_before) as amount
+    from fct_plan_changes
+    group by all
+)
+
+select
+    begins::date as month,
+    currency,
+    sum(at_start)::decimal(18, 2) as mrr_start,
+    {movements},
+    sum(at_end)::decimal(18, 2) as mrr_end,
+    0::decimal(18, 2) as mrr_cost_end,
+    count(*) filter (where at_start > 0) as paying_accounts_start,
+    count(*) filter (where at_end > 0) as paying_accounts_end,
+    count(*) filter (where at_start > 0 and at_end = 0) as churned_accounts,
+    (sum(least(at_start, at_end)) filter (where at_start > 0))::decimal(18, 2) as retained_mrr,
+    (sum(at_end) filter (where at_start > 0))::decimal(18, 2) as expanded_mrr
+from held
+group by begins, currency;
+create table fct_missing_renewals as
+select
+    account_id, subscription_id, 'workspace' as attribution, plan_id,
+    '{as_of}'::timestamptz::date - 5 - (length(plan_id) * 9)::integer as end_date, mrr, currency
+from int_plan_periods
+where is_paid and valid_to is null and account_id like '%7@example.com';
+"""
+
 
 @dataclass
 class Rows:
@@ -605,6 +666,13 @@ def _write(path: Path, rows: Rows, as_of: datetime) -> None:
         connection.execute(MARTS.format(windows=windows))
         connection.execute(EVENTS)
         connection.execute(RETENTION.format(as_of=as_of.isoformat()))
+        movements = ", ".join(
+            f"coalesce((select sum(amount) from moved where moved.begins = held.begins and"
+            f" moved.currency = held.currency and mrr_movement = '{name}'), 0)::decimal(18, 2)"
+            f' as "{name}"'
+            for name in ("new", "expansion", "contraction", "churn", "reactivation")
+        )
+        connection.execute(REVENUE.format(as_of=as_of.isoformat(), movements=movements))
     os.chmod(path, 0o600)
 
 
