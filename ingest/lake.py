@@ -158,13 +158,15 @@ def _partitions(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], pl.DataFr
         yield (str(key[0]), str(key[1])), parts[key].select(*FILE_SCHEMA)
 
 
-def write_synced(part: pl.DataFrame, path: Path) -> tuple[int, str]:
+def write_synced(
+    part: pl.DataFrame, path: Path, *, level: int = COMPRESSION_LEVEL
+) -> tuple[int, str]:
     """Write the columns of FILE_SCHEMA as a lake file to `path`, durably; its size and sha256."""
     with path.open("w+b") as stream:
         part.write_parquet(
             stream,
             compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
+            compression_level=level,
             row_group_size=ROW_GROUP_ROWS,
         )
         stream.flush()

@@ -31,6 +31,8 @@ BUFFERED_BYTES_MAX: Final = 96 * 1024 * 1024
 """Text of the rows that may wait in memory; then the fuller half of the partitions is written."""
 WRITERS: Final = 4
 """Files written at a time: most of it is waiting for the disk."""
+COMPRESSION_LEVEL: Final = 1
+"""Quick: compaction packs large files again, at leisure."""
 FREE_SPACE_FACTOR: Final = 2
 """Backfill stops at twice the free space that the receiver wants, so that intake goes on."""
 Partition = tuple[str, str]
@@ -174,7 +176,7 @@ class Stager(AbstractContextManager["Stager"]):
 def write_file(rows: pl.DataFrame, partition: Partition, number: int, folder: Path) -> StagedFile:
     """Write one partition's rows, by rising seq, as a durable lake file in `folder`."""
     path = folder / f"{number:06}.parquet"
-    size, digest = write_synced(rows, path)
+    size, digest = write_synced(rows, path, level=COMPRESSION_LEVEL)
     first, last = rows["occurred_at"].min(), rows["occurred_at"].max()
     assert isinstance(first, datetime)
     assert isinstance(last, datetime)

@@ -134,14 +134,15 @@ def booleans(words: npt.NDArray[np.uint8], size: Integers) -> tuple[Flags, Flags
 def instants(lines: Lines, values: Values) -> tuple[Integers, Flags]:
     """Microseconds since 1970 UTC, and which are readable."""
     moments, readable = np.zeros(len(values.start), np.int64), np.zeros(len(values.start), bool)
-    for size in np.unique(values.size):
+    counts = np.bincount(np.clip(values.size, 0, _WIDTH + 1), minlength=_WIDTH + 1)
+    for size in (10, 13, *_FRACTIONS):
+        if not counts[size]:
+            continue
         rows = np.flatnonzero(values.size == size)
         if size in (10, 13):
-            found, ok = _unix(lines.windows(values.start[rows], 13), int(size))
-        elif size in _FRACTIONS:
-            found, ok = _calendar(lines.windows(values.start[rows], _WIDTH), int(size))
+            found, ok = _unix(lines.windows(values.start[rows], 13), size)
         else:
-            continue
+            found, ok = _calendar(lines.windows(values.start[rows], _WIDTH), size)
         moments[rows], readable[rows] = found, ok
     return moments, readable
 

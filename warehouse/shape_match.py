@@ -6,7 +6,7 @@ outside its values is the same and its values stand between the same quotes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,62 +89,51 @@ def _match(
     lines: Lines, shape: Shape, group: Integers, quotes: Integers, among: Integers
 ) -> tuple[Matched, Integers]:
     """The lines of the shape `among` the group's, and those that are not."""
-    chosen = among
+    chosen, starts = among, list[Integers]()
     for number, literal in enumerate(shape.literals):
         at = _starts(lines, literal, number, group, quotes, chosen)
         ok = _has(lines, at, literal)
         if number == len(shape.literals) - 1:
             ok &= at + len(literal.text) == lines.ends[group[chosen]]
-        chosen = chosen if ok.all() else chosen[ok]
+        starts.append(at)
+        if not ok.all():
+            chosen, starts = chosen[ok], [each[ok] for each in starts]
         if not len(chosen):
-            break
-    places = _Places(lines, shape, group, quotes, chosen)
-    spans = places.spans()
+            return _matched(lines, shape, group, chosen, [chosen] * len(shape.literals)), among
+    spans = _spans(shape, starts)
     ok = np.ones(len(chosen), bool)
     for slot, (start, end) in zip(shape.slots, spans, strict=True):
         if not slot.is_text:
             ok &= (end > start) & (end - start <= BARE_BYTES_MAX) & _is_bare(lines, start, end)
     if not ok.all():
-        chosen = chosen[ok]
-        places = _Places(lines, shape, group, quotes, chosen)
-        spans = places.spans()
+        chosen, starts = chosen[ok], [each[ok] for each in starts]
     left = among
     if len(chosen):
         is_left = np.ones(len(group), bool)
         is_left[chosen] = False
         left = among[is_left[among]]
-    return Matched(shape, group[chosen], spans, places.bodies()), left
+    return _matched(lines, shape, group, chosen, starts), left
 
 
-class _Places:
-    """Where a shape's literals stand in its lines."""
+def _matched(
+    lines: Lines, shape: Shape, group: Integers, chosen: Integers, starts: Sequence[Integers]
+) -> Matched:
+    """starts: of each literal, where it stands in the chosen lines of the group."""
+    rows = group[chosen]
+    if shape.body is None:
+        bodies = starts[0], lines.ends[rows]
+    else:
+        (first, begin), (last, end) = shape.body
+        bodies = starts[first] + begin, starts[last] + end
+    return Matched(shape, rows, _spans(shape, starts), bodies)
 
-    def __init__(
-        self, lines: Lines, shape: Shape, group: Integers, quotes: Integers, chosen: Integers
-    ) -> None:
-        self._shape = shape
-        self._ends = lines.ends[group[chosen]]
-        self._starts = [
-            _starts(lines, literal, number, group, quotes, chosen)
-            for number, literal in enumerate(shape.literals)
-        ]
 
-    def spans(self) -> list[tuple[Integers, Integers]]:
-        """Of each slot, where the values begin and end."""
-        return [
-            (
-                self._starts[number] + len(self._shape.literals[number].text),
-                self._starts[number + 1],
-            )
-            for number in range(len(self._shape.slots))
-        ]
-
-    def bodies(self) -> tuple[Integers, Integers]:
-        """Where the events begin and end."""
-        if self._shape.body is None:
-            return self._starts[0], self._ends
-        (first, begin), (last, end) = self._shape.body
-        return self._starts[first] + begin, self._starts[last] + end
+def _spans(shape: Shape, starts: Sequence[Integers]) -> list[tuple[Integers, Integers]]:
+    """Of each slot, where the values begin and end."""
+    return [
+        (starts[number] + len(shape.literals[number].text), starts[number + 1])
+        for number in range(len(shape.slots))
+    ]
 
 
 def _starts(

@@ -101,7 +101,7 @@ def index(text: bytes, *, bytes_max: int) -> Lines:
     data = b"".join((bytes(PADDING), text, bytes(PADDING)))
     buffer = np.frombuffer(data, np.uint8)
     inside = buffer[PADDING : PADDING + len(text)]
-    special, quotes = _marks(inside)
+    special, quotes = _marks(inside, has_backslash=b"\\" in text)
     kinds = buffer[special]
     breaks = special[kinds == _NEWLINE]
     if not text.endswith(b"\n"):
@@ -118,16 +118,19 @@ def index(text: bytes, *, bytes_max: int) -> Lines:
         high = np.flatnonzero(inside >= 0x80) + PADDING
         is_simple[np.searchsorted(breaks, high)] = False
     first_quote = np.searchsorted(quotes, starts)
-    quote_count = np.searchsorted(quotes, ends) - first_quote
+    quote_count = np.diff(first_quote, append=len(quotes))
     return Lines(data, is_ascii, buffer, starts, ends, is_simple, quotes, first_quote, quote_count)
 
 
-def _marks(inside: npt.NDArray[np.uint8]) -> tuple[Integers, Integers]:
+def _marks(inside: npt.NDArray[np.uint8], *, has_backslash: bool) -> tuple[Integers, Integers]:
     """Where control characters and backslashes, and where quotes stand."""
     special, quotes = [], []
     for at in range(0, max(1, len(inside)), _CACHED_BYTES):
         part = inside[at : at + _CACHED_BYTES]
-        special.append(np.flatnonzero((part < _SPACE) | (part == _BACKSLASH)) + (PADDING + at))
+        is_special = part < _SPACE
+        if has_backslash:
+            is_special |= part == _BACKSLASH
+        special.append(np.flatnonzero(is_special) + (PADDING + at))
         quotes.append(np.flatnonzero(part == _QUOTE) + (PADDING + at))
     return np.concatenate(special), np.concatenate(quotes)
 
