@@ -99,6 +99,10 @@ def create_app(
         metrics.landing_lag_seconds.set(report["landing_lag_seconds"])
         metrics.quarantine_open.set(report["quarantine_open"])
         metrics.warehouse_age_seconds.set(report["warehouse_age_seconds"])
+        metrics.compaction_age_seconds.set(report["compaction_age_seconds"])
+        metrics.compaction_failed.set(report["compaction_failed"])
+        metrics.lake_files.set(report["lake_files"])
+        metrics.lake_bytes.set(report["lake_bytes"])
         metrics.ready.set(readiness.problem() is None)
         return Response(metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 

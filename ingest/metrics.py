@@ -87,6 +87,30 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
+        self.compaction_age_seconds = Gauge(
+            "hooklake_compaction_age_seconds",
+            "Time since the last compaction that went well; -1 before the first",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.compaction_failed = Gauge(
+            "hooklake_compaction_failed",
+            "1 while the last compaction failed or had to leave a damaged file out",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.lake_files = Gauge(
+            "hooklake_lake_files",
+            "Files of the lake after the last compaction",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.lake_bytes = Gauge(
+            "hooklake_lake_bytes",
+            "Bytes of those files",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.free_bytes = Gauge(
             "hooklake_free_bytes",
             "Free disk at the data directory",

@@ -84,6 +84,10 @@ class DataDir:
         return self.root / "refresh.json"
 
     @property
+    def compaction_status(self) -> Path:
+        return self.root / "compaction.json"
+
+    @property
     def restoring(self) -> Path:
         """A data directory being restored; while it is there, this one is not ready."""
         return self.root / ".restore"

@@ -31,6 +31,7 @@ from ingest.logs import configure_logging
 from ingest.metrics import Metrics
 from ingest.paths import keep_files_private
 from ingest.settings import NamedSecret, Settings
+from ingest.upkeep_status import read_compaction_status
 
 OUTCOME_SECONDS_MAX: Final = 7.5
 """A delivery is given up after this; with the sweep's interval no answer is later than 8 s."""
@@ -84,9 +85,13 @@ class Watch:
         }
 
     def _look_around(self) -> dict[str, float]:
-        """What the ledger and the refresher's status file say; nothing where they are missing."""
+        """What the ledger, the published version and the last compaction say."""
         paths, now = self._settings.paths, time.time()
-        seen = {"landing_lag_seconds": 0.0, "quarantine_open": 0.0, "warehouse_age_seconds": -1.0}
+        seen = {
+            **dict.fromkeys(("landing_lag_seconds", "quarantine_open"), 0.0),
+            **dict.fromkeys(("warehouse_age_seconds", "compaction_age_seconds"), -1.0),
+            **dict.fromkeys(("compaction_failed", "lake_files", "lake_bytes"), 0.0),
+        }
         with contextlib.suppress(LedgerError), open_read_only(paths.ledger) as connection:
             row = connection.execute(
                 "select received_at from inbox where seq > (select coalesce(max(last_seq), 0)"
@@ -97,6 +102,11 @@ class Watch:
             seen["quarantine_open"] = read_counters(connection)["quarantined"]
         with contextlib.suppress(OSError):
             seen["warehouse_age_seconds"] = max(0.0, now - paths.warehouse.stat().st_mtime)
+        if (last := read_compaction_status(paths.compaction_status)) is not None:
+            seen["compaction_failed"] = float(last.error is not None)
+            seen["lake_files"], seen["lake_bytes"] = last.files, last.bytes
+            if last.succeeded_at is not None:
+                seen["compaction_age_seconds"] = max(0.0, round(now - last.succeeded_at, 3))
         return seen
 
 

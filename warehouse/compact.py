@@ -26,17 +26,19 @@ import apsw
 import duckdb
 from rich.console import Console
 
-from ingest.catalogue import LakeFile
-from ingest.errors import DiskFullError, LedgerError, RefusedError, StorageError
+from ingest.catalogue import LakeFile, live_files
+from ingest.errors import DiskFullError, HooklakeError, LedgerError, RefusedError, StorageError
 from ingest.ledger import describe, open_ledger
 from ingest.paths import (
     DataDir,
     ensure_directory_durably,
     fsync_directory,
     keep_files_private,
+    write_file_durably,
 )
 from ingest.rewrites import begin, swap, undo_unfinished
 from ingest.settings import Settings
+from ingest.upkeep_status import CompactionStatus, as_json, read_compaction_status
 from warehouse.locks import held
 from warehouse.merge import UNFINISHED, MergeError, write_merged
 from warehouse.retention import prune
@@ -108,22 +110,53 @@ def compact(settings: Settings, *, everything: bool = False) -> Report:
             raise CompactionRunningError(
                 f"lake files of {paths.root} are being rewritten by another process; wait for it"
             )
-        connection = open_ledger(paths.ledger)
         try:
-            clear_up(connection, paths)
-            _merge_all(connection, settings, report, everything=everything)
-            report.pruned = prune(connection, settings)
-            report.removed = sweep(connection, paths, grace_seconds=settings.compact_grace_seconds)
-        except apsw.Error as error:
-            raise LedgerError(f"compacting {paths.lake}: {describe(error)}") from error
-        except (OSError, duckdb.Error) as error:
-            raise StorageError(
-                f"compacting {paths.lake}: {error}; nothing is lost, run it again"
-            ) from error
-        finally:
-            connection.close()
-    report.seconds = round(time.monotonic() - began, 3)
+            _compact(settings, report, everything=everything)
+        except HooklakeError as error:
+            _leave_word(paths, report, began, str(error))
+            raise
+        _leave_word(paths, report, began, "; ".join(report.skipped) or None)
     return report
+
+
+def _compact(settings: Settings, report: Report, *, everything: bool) -> None:
+    paths = settings.paths
+    connection = open_ledger(paths.ledger)
+    try:
+        clear_up(connection, paths)
+        _merge_all(connection, settings, report, everything=everything)
+        report.pruned = prune(connection, settings)
+        report.removed = sweep(connection, paths, grace_seconds=settings.compact_grace_seconds)
+    except apsw.Error as error:
+        raise LedgerError(f"compacting {paths.lake}: {describe(error)}") from error
+    except (OSError, duckdb.Error) as error:
+        raise StorageError(
+            f"compacting {paths.lake}: {error}; nothing is lost, run it again"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _leave_word(paths: DataDir, report: Report, began: float, error: str | None) -> None:
+    """Note in compaction.json what was done, or why not; a disk that refuses even this has told."""
+    report.seconds = round(time.monotonic() - began, 3)
+    now = time.time()
+    before = read_compaction_status(paths.compaction_status)
+    succeeded_at = None if before is None else before.succeeded_at
+    with contextlib.suppress(OSError, HooklakeError):
+        files = live_files(paths.ledger)
+        status = CompactionStatus(
+            at=now,
+            succeeded_at=now if error is None else succeeded_at,
+            seconds=report.seconds,
+            merged=report.merged,
+            written=report.written,
+            removed=report.removed,
+            files=len(files),
+            bytes=sum(file.bytes for file in files),
+            error=error,
+        )
+        write_file_durably(paths.compaction_status, as_json(status))
 
 
 def due(

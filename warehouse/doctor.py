@@ -33,6 +33,7 @@ from ingest.ledger import open_read_only, read_counters, single_integer
 from ingest.paths import DataDir
 from ingest.rewrites import unfinished
 from ingest.settings import Settings
+from ingest.upkeep_status import read_compaction_status
 
 LANDING_LAG_SECONDS_MAX: Final = 60.0
 EXAMPLES_MAX: Final = 5
@@ -83,6 +84,7 @@ def examine(
         findings.append(Finding("ledger", "failure", str(error), step))
         return findings
     findings += _refresh(paths)
+    findings += _compaction(paths)
     return findings
 
 
@@ -395,6 +397,27 @@ def _refresh(paths: DataDir) -> Iterator[Finding]:
         )
     else:
         yield Finding("refresh", "ok", f"version {status.get('version')}, {age:.0f} s ago")
+
+
+def _compaction(paths: DataDir) -> Iterator[Finding]:
+    status = read_compaction_status(paths.compaction_status)
+    if status is None:
+        return
+    age = max(0.0, time.time() - status.at)
+    if status.error is not None:
+        yield Finding(
+            "compaction",
+            "warning",
+            f"the last one, {age:.0f} s ago, did not end well: {status.error}",
+            "mend the cause and run `hooklake compact`",
+        )
+        return
+    yield Finding(
+        "compaction",
+        "ok",
+        f"{age:.0f} s ago, {status.merged} files into {status.written}, {status.removed} removed;"
+        f" the lake then had {status.files} files",
+    )
 
 
 @contextmanager

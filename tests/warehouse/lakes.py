@@ -55,7 +55,7 @@ def complaints(settings: Settings) -> list[str]:
     return [
         f"{finding.level}: {finding.message}"
         for finding in examine(settings)
-        if finding.level != "ok" and finding.check not in ("refresh", "permissions")
+        if finding.level != "ok" and finding.check not in ("refresh", "permissions", "compaction")
     ]
 
 

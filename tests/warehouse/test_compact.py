@@ -26,9 +26,12 @@ from ingest.ledger import (
 )
 from ingest.rewrites import ReplacedMeanwhileError, begin, swap, unfinished
 from ingest.settings import Settings
+from ingest.upkeep_status import read_compaction_status
+from ingest.worker import Watch
 from tests.e2e.installation import wait_until
 from warehouse import compact as compaction
 from warehouse.compact import CompactionRunningError, compact, due, merge_one, run
+from warehouse.doctor import examine
 from warehouse.locks import held
 from warehouse.merge import content_of, write_merged
 from warehouse.reader import connect, published
@@ -357,3 +360,42 @@ def test_the_command_killed_at_any_moment_is_mended_by_the_next(settings: Settin
         content = content_of(paths_of(settings))
     compact(settings)
     assert content_of(paths_of(settings)) == content
+
+
+def test_what_was_done_and_what_went_wrong_is_left_for_metrics_and_doctor(
+    settings: Settings,
+) -> None:
+    assert read_compaction_status(settings.paths.compaction_status) is None
+    compact(settings)
+
+    done = read_compaction_status(settings.paths.compaction_status)
+    assert done is not None
+    assert (done.merged, done.written, done.files, done.error) == (80, 2, 2, None)
+    assert done.bytes == sum(path.stat().st_size for path in paths_of(settings))
+    assert compaction_findings(settings) == ["ok"]
+
+    with pytest.raises(DiskFullError):
+        land(settings, range(40, 80))
+        compact(settings.model_copy(update={"free_bytes_min": 1 << 60}))
+    failed = read_compaction_status(settings.paths.compaction_status)
+    assert failed is not None
+    assert failed.error is not None
+    assert "free some space" in failed.error
+    assert failed.succeeded_at == done.at
+    assert compaction_findings(settings) == ["warning"]
+    assert gauges(settings) == {"compaction_failed": 1.0, "lake_files": 82.0}
+
+    settings.paths.compaction_status.write_bytes(b'{"at": 1}')
+    assert read_compaction_status(settings.paths.compaction_status) is None
+    assert compaction_findings(settings) == []
+    assert gauges(settings) == {"compaction_failed": 0.0, "lake_files": 0.0}
+
+
+def compaction_findings(settings: Settings) -> list[str]:
+    return [finding.level for finding in examine(settings) if finding.check == "compaction"]
+
+
+def gauges(settings: Settings) -> dict[str, float]:
+    """As a receiver that has just started shows them."""
+    report = Watch(settings).report()
+    return {name: report[name] for name in ("compaction_failed", "lake_files")}
