@@ -2,11 +2,13 @@
 
 A line is a body as it was received, or `{"body": …, "received_at": …, "headers": …}` around one; an
 object given as the body keeps its exact bytes. Blank lines are passed over but counted as lines.
+Lines of `hooklake log --json --bodies` are the deliveries they tell of.
 Source: events.md, "Tolerance" and "One stored row".
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -37,6 +39,8 @@ WRAPPING_BYTES_MAX: Final = 64 * 1024
 ELEMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one element of a JSON array; of a longer one nothing tells where the next begins."""
 QUARANTINED: Final = frozenset(("body", "errors", "body_bytes", "received_at"))
+LOGGED: Final = frozenset(("seq", "rejection_id", "verdict", "received_at", "landed_at"))
+"""What every line of `hooklake log --json` has."""
 _ESCAPES_FACTOR: Final = 2
 _TIMESTAMP: Final = re.compile(r"[0-9]{10}")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -130,7 +134,10 @@ def row_of(number: int, text: bytes, body_bytes_max: int) -> Row | None:
     text = text.rstrip(b"\r\n")
     if not text.strip():
         return None
-    row = unwrap(number, text)
+    logged = _log_line(text)
+    row = unwrap(number, text) if logged is None else _row_of_log(number, logged)
+    if row is None:
+        return None
     if len(row.body) > body_bytes_max:
         return Row(number, row.body[:body_bytes_max], problem=_too_long(body_bytes_max))
     return row
@@ -176,6 +183,49 @@ def unwrap(number: int, text: bytes) -> Row:
         if timestamp and _TIMESTAMP.fullmatch(timestamp)
         else None,
     )
+
+
+def _log_line(text: bytes) -> dict[str, Any] | None:
+    """A line of `hooklake log --json`, None for any other."""
+    if b'"rejection_id"' not in text:
+        return None
+    try:
+        document = parse_object(text)
+    except InvalidJsonError:
+        return None
+    return document if document.keys() >= LOGGED else None
+
+
+def _row_of_log(number: int, document: dict[str, Any]) -> Row | None:
+    """The row of a delivery in the log; None where nothing of it was kept, as of a refused one."""
+    body = document.get("body")
+    if isinstance(body, str):
+        content = body.encode()
+    elif isinstance(encoded := document.get("body_base64"), str):
+        try:
+            content = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            return Row(number, encoded.encode(), problem=_NO_BASE64)
+    elif "body" in document:
+        return None
+    else:
+        return Row(number, json.dumps(document).encode(), problem=_NO_BODY)
+    received_at = document["received_at"]
+    delivery_id = document.get("delivery_id") or document.get("event_id")
+    return Row(
+        number,
+        content,
+        own_received_at=None if is_absent(received_at) else read_instant(received_at),
+        signed_id=delivery_id if isinstance(delivery_id, str) else None,
+    )
+
+
+_NO_BODY: Final = Problem(
+    "body",
+    "missing",
+    "this line of the log has no body; export it with `hooklake log --json --bodies --limit 0`",
+)
+_NO_BASE64: Final = Problem("body", "unreadable", "body_base64 is no base64")
 
 
 def _too_long(limit: int) -> Problem:

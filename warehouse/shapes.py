@@ -16,7 +16,7 @@ from ingest.contract import OTHER, OTHER_TYPE, TYPE_BY_NAME, TYPE_KEYS, EventTyp
 from ingest.parse import Reading
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.values import PLAN_KEYS
-from warehouse.exports import QUARANTINED, is_wrapping
+from warehouse.exports import LOGGED, QUARANTINED, is_wrapping
 from warehouse.text_lines import PADDING
 
 Path = tuple[str, ...]
@@ -91,6 +91,8 @@ class _Leaf(str):
 
 
 def _shape(text: str, document: dict[str, Any]) -> Shape:
+    if document.keys() >= LOGGED:
+        raise _NoShapeError
     body = document.get("body")
     is_wrapped = type(body) in (dict, str) and is_wrapping(document)
     if is_wrapped and (type(body) is str or document.keys() >= QUARANTINED):

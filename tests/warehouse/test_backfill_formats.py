@@ -27,6 +27,7 @@ from warehouse.backfill import table_options
 from warehouse.columns import Columns, ColumnsError
 from warehouse.exports import Row, examine, rows
 from warehouse.json_arrays import ArrayError, array_lines, object_lines
+from warehouse.shapes import shape_of
 from warehouse.sources import ExportError, TableOptions
 
 LIMIT = 4096
@@ -330,3 +331,36 @@ def test_patterns_folders_and_several_paths_name_each_file_once(tmp_path: Path) 
 def test_every_business_column_can_come_from_a_table() -> None:
     fields = Columns({}, None).fields(["event", *BUSINESS_COLUMNS[1:]])
     assert fields == ["event", *BUSINESS_COLUMNS[1:]]
+
+
+def test_lines_of_the_log_are_the_deliveries_they_tell_of(tmp_path: Path) -> None:
+    told = {
+        "seq": 7,
+        "rejection_id": None,
+        "verdict": "accepted",
+        "received_at": "2026-01-02T03:04:05.000000Z",
+        "event_type": "overdue_payment",
+        "account_id": "other@x.test",
+        "event_id": "m1~0123456789ab",
+        "delivery_id": "m1",
+        "landed_at": None,
+        "body": BODIES[0].decode(),
+    }
+    refused = {**told, "verdict": "rejected", "rejection_id": 3, "body": None}
+    torn = {**refused, "verdict": "quarantined", "body_base64": "/w=="}
+    blind = {name: value for name, value in told.items() if name != "body"}
+    unsigned = {**told, "delivery_id": None}
+    lines = [told, refused, torn, blind, unsigned, {**torn, "body_base64": "?"}]
+    path = tmp_path / "log.ndjson"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    found = {row.line: row for row in read(path)}
+
+    at = 1_767_323_045_000_000
+    assert found.keys() == {1, 3, 4, 5, 6}
+    assert found[1] == Row(1, BODIES[0], at, "m1")
+    assert found[3] == Row(3, b"\xff", at, "m1")
+    assert found[5] == Row(5, BODIES[0], at, "m1~0123456789ab")
+    assert [row.problem.code for row in found.values() if row.problem] == ["missing", "unreadable"]
+    assert shape_of(json.dumps(blind).encode()) is None
+    assert shape_of(json.dumps(refused).encode()) is None
