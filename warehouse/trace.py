@@ -23,7 +23,7 @@ from ingest.paths import DataDir
 from ingest.settings import Settings
 from ingest.terminal import one_line
 from warehouse.reader import connect, published
-from warehouse.trace_marts import Counted, account_of, counted
+from warehouse.trace_marts import Counted, account_of, as_text, counted
 
 NOT_STORED: Final = "not_stored"
 WAITS_FOR_LANDING: Final = "waits_for_landing"
@@ -51,7 +51,8 @@ class Trace:
     """Where a delivery got to.
 
     seq: of the event stored, which a duplicate only repeats. seq, file: None where the ledger has
-    let go of that event. account_id: whose it is, also where only its workspace says so.
+    let go of that event. account_id: whose it is, also where only its workspace says so. row: what
+    the published `events` hold of it, without its payload and what is NULL; empty before that.
     """
 
     logged: Logged
@@ -61,6 +62,7 @@ class Trace:
     file: str | None
     version: int | None
     account_id: str | None
+    row: dict[str, str]
     holdings: tuple[Holding, ...]
     counted: tuple[Counted, ...]
 
@@ -80,6 +82,7 @@ def run(settings: Settings, number: int, *, as_json: bool = False) -> int:
             "file": found.file,
             "version": found.version,
             "account_id": found.account_id,
+            "row": found.row,
             "tables": [asdict(holding) for holding in found.holdings],
             "aggregates": [each.as_dict() for each in found.counted],
         }
@@ -143,12 +146,12 @@ def _stored(connection: apsw.Connection, logged: Logged) -> tuple[str, int, str 
     return str(event_id), int(seq), None if file is None else str(file[0])
 
 
-_Published = tuple[int | None, str | None, tuple[Holding, ...], tuple[Counted, ...]]
-_NOWHERE: Final[_Published] = (None, None, (), ())
+_Published = tuple[int | None, str | None, dict[str, str], tuple[Holding, ...], tuple[Counted, ...]]
+_NOWHERE: Final[_Published] = (None, None, {}, (), ())
 
 
 def _is_in(found: _Published) -> bool:
-    return any(each.table == "events" and each.of_event for each in found[2])
+    return bool(found[2])
 
 
 def _published(paths: DataDir, event_id: str, account_id: str | None) -> _Published:
@@ -157,6 +160,7 @@ def _published(paths: DataDir, event_id: str, account_id: str | None) -> _Publis
     if version is None:
         return _NOWHERE
     with connect(version) as warehouse:
+        row = _row(warehouse, event_id)
         account_id = account_id or account_of(warehouse, event_id)
         columns: dict[str, set[str]] = {}
         for table, column in warehouse.execute(
@@ -177,7 +181,20 @@ def _published(paths: DataDir, event_id: str, account_id: str | None) -> _Publis
         )
         aggregates = () if account_id is None else tuple(counted(warehouse, event_id, account_id))
     holdings = tuple(each for each in found if each.of_event or each.of_account)
-    return version.version, account_id, holdings, aggregates
+    return version.version, account_id, row, holdings, aggregates
+
+
+def _row(warehouse: duckdb.DuckDBPyConnection, event_id: str) -> dict[str, str]:
+    cursor = warehouse.execute(
+        "select * exclude (payload) from main.events where event_id = ?", (event_id,)
+    )
+    names = [column[0] for column in cursor.description]
+    return {
+        name: as_text(value)
+        for row in cursor.fetchall()
+        for name, value in zip(names, row, strict=True)
+        if value is not None
+    }
 
 
 def _count(warehouse: duckdb.DuckDBPyConnection, table: str, column: str, value: str) -> int:
@@ -193,6 +210,8 @@ def _show(console: Console, found: Trace) -> None:
     if found.file is not None:
         console.print(f"  row {found.seq} of lake/events/{found.file}")
     if found.version is not None:
+        for name, value in found.row.items():
+            console.print(f"    {name:<26}{one_line(value, 200)}")
         console.print(f"  warehouse version {found.version}: rows of the event, of its account")
     for each in found.holdings:
         of_event = "-" if each.of_event is None else f"{each.of_event:,}"

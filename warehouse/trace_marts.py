@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import duckdb
@@ -173,11 +173,12 @@ def counted(warehouse: duckdb.DuckDBPyConnection, event_id: str, account: str) -
         cursor = warehouse.execute(statement, wanted)
         columns = [column[0] for column in cursor.description][:-1]
         for *values, of_event in cursor.fetchall():
-            row = dict(zip(columns, map(_text, values), strict=True))
-            yield Counted(table, row, of_event)
+            texts = (None if value is None else as_text(value) for value in values)
+            yield Counted(table, dict(zip(columns, texts, strict=True)), of_event)
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+def as_text(value: Any) -> str:
+    """A value of a table: instants in RFC 3339, true and false, the rest as Python has it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -173,6 +173,16 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     hooklake("refresh")
     told = json.loads(hooklake("log", "7", "--json"))
     assert (told["state"], told["stored_seq"]) == ("published", 7)
+    assert before["row"] == {}
+    row = told["row"]
+    assert (row["event_type"], row["plan_id"], row["auto_renew"]) == (
+        "plan_changed",
+        "free",
+        "false",
+    )
+    assert (row["event_id"], row["seq"]) == (told["event_id"], "7")
+    assert row["occurred_at"].endswith("Z")
+    assert not {"payload", "start_date"} & set(row)
     tables = {each["table"]: (each["of_event"], each["of_account"]) for each in told["tables"]}
     # by hand: 7 events; registered; business, then free; one episode of three notices
     assert tables["events"] == (1, 7)
@@ -189,6 +199,7 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     ]
     text = hooklake("log", "7")
     assert "fct_plan_changes" in text
+    assert "    plan_id                   free" in text
     assert "  * mart_mrr_monthly          month 20" in text
     assert "    mart_funnel_daily         cohort_date 20" in text
     assert "row 7 of lake/events/event_type=plan_changed/" in text
@@ -198,6 +209,7 @@ def test_a_delivery_is_followed_to_its_row_and_the_tables_it_moved(receiver: Rec
     ledger.close()
     again = json.loads(hooklake("log", "8", "--json"))
     assert (again["state"], again["stored_seq"], again["file"]) == ("published", None, None)
+    assert again["row"] == row
     assert (again["tables"], again["aggregates"]) == (told["tables"], told["aggregates"])
 
 
