@@ -93,7 +93,9 @@ def run(
         }
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _show(Console(highlight=False, markup=False, soft_wrap=True), what, target, answer)
+        expected = _expected_rejection(settings, credential, is_forged=is_forged)
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        _show(console, what, target, answer, expected)
     return 0 if answer.status == 200 else 1
 
 
@@ -177,12 +179,30 @@ def _print_requests(
     return 0
 
 
-def _show(console: Console, event: str, url: str, answer: Answer) -> None:
+def _expected_rejection(
+    settings: Settings, credential: Credential, *, is_forged: bool
+) -> str | None:
+    """Why a receiver with these settings must reject what is proved so; None: it need not."""
+    if "none" in settings.verify:
+        return None
+    if is_forged:
+        return "Rejected, as it must be: the secret was made up"
+    if credential.scheme == "none":
+        return "Rejected, as it must be: nothing proved who sent it"
+    if credential.scheme not in settings.verify:
+        accepted = ",".join(settings.verify)
+        return (
+            f"Rejected: HOOKLAKE_VERIFY here is {accepted} and does not accept {credential.scheme}"
+        )
+    return None
+
+
+def _show(console: Console, event: str, url: str, answer: Answer, expected: str | None) -> None:
     document = answer.document()
     console.print(f"{event} -> {url}")
     shown = json.dumps(document, indent=2, ensure_ascii=False) if document else "(no JSON)"
     console.print(f"{answer.status} {shown}")
-    for line in meaning(answer):
+    for line in meaning(answer, expected):
         console.print(line)
 
 
@@ -198,11 +218,15 @@ def _show_tally(event: str, url: str, tally: Tally, *, as_json: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def meaning(answer: Answer) -> list[str]:
-    """What an answer says about the delivery, and what to do next; one sentence each."""
+def meaning(answer: Answer, expected: str | None = None) -> list[str]:
+    """What an answer says about the delivery, and what to do next; one sentence each.
+
+    expected: why a rejection is no surprise.
+    """
     document = answer.document()
     lines = [_VERDICTS.get(answer.verdict) or _meaning_of_status(answer)]
     if answer.verdict == "rejected":
+        lines[0] = f"{expected}." if expected else lines[0]
         lines[0] += f" The reason given: {document.get('reason')}."
     if document.get("id_reused"):
         lines.append("Its id belonged to an event with other fields, so it was given a new one.")

@@ -13,12 +13,13 @@ from receiver_process import HOOKLAKE, Receiver, environment
 
 from ingest import samples, trigger
 from ingest.contract import BUSINESS_COLUMNS, EVENT_TYPES
-from ingest.deliver import Answer, ReceiverAbsentError
+from ingest.deliver import Answer, Credential, ReceiverAbsentError
 from ingest.errors import UsageError
 from ingest.ledger import open_read_only, read_counters
 from ingest.parse import Arrival, Event, parse_body
 from ingest.payloads import body_bytes
 from ingest.settings import Settings
+from ingest.sign import HmacTemplate
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
@@ -217,6 +218,28 @@ def test_the_answers_are_explained() -> None:
     assert "/webhooks/uchat" in lines(404)
     errors = [{"field": "plan_id", "code": "missing", "message": "add it"}]
     assert "plan_id (missing): add it" in lines(202, status="quarantined", errors=errors)
+
+
+@pytest.mark.parametrize(
+    ("verify", "scheme", "is_forged", "expected"),
+    [
+        ("standard,token", "standard", True, "Rejected, as it must be: the secret was made up."),
+        ("standard", "none", False, "Rejected, as it must be: nothing proved who sent it."),
+        ("standard,token", "github", False, "is standard,token and does not accept github."),
+        ("standard", "standard", False, "Rejected: the receiver does not believe who sent it."),
+        ("none", "github", False, "Rejected: the receiver does not believe who sent it."),
+    ],
+)
+def test_a_rejection_that_was_to_be_expected_is_told_as_such(
+    verify: str, scheme: str, is_forged: bool, expected: str
+) -> None:
+    known = Settings(verify=verify)  # type: ignore[arg-type]
+    credential = Credential(scheme, "s", HmacTemplate())
+    why = trigger._expected_rejection(known, credential, is_forged=is_forged)
+    rejected = Answer(401, b'{"status":"rejected","reason":"the reason"}')
+    [line] = trigger.meaning(rejected, why)
+    assert expected in line
+    assert line.endswith("The reason given: the reason.")
 
 
 def test_with_no_receiver_it_says_what_to_start(tmp_path: Any) -> None:
