@@ -12,6 +12,7 @@ A group of rows is in memory at a time, of a bounded number of bytes whatever th
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +34,12 @@ _ENCODINGS: Final = {
     **dict.fromkeys(_TEXTS, "DELTA_LENGTH_BYTE_ARRAY"),
     **dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED"),
 }
-_ARROW_SCHEMA: Final = (
-    pl.DataFrame(schema=FILE_SCHEMA).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-)
+
+
+@cache
+def _arrow_schema() -> pa.Schema:
+    """Not made at import: polars would start threads in whoever has this as a command of many."""
+    return pl.DataFrame(schema=FILE_SCHEMA).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
 
 
 def write_dense(rows: pl.LazyFrame, target: Path, *, level: int) -> None:
@@ -45,7 +49,7 @@ def write_dense(rows: pl.LazyFrame, target: Path, *, level: int) -> None:
     """
     with pq.ParquetWriter(
         target,
-        _ARROW_SCHEMA,
+        _arrow_schema(),
         compression="zstd",
         compression_level=level,
         use_dictionary=[name for name in FILE_SCHEMA if name not in _ENCODINGS],
