@@ -103,7 +103,7 @@ def _cut_amid_refresh(hooklake: Besieged, disk: Disk, moment: str) -> float:
             return True
         return _has_open(refresher.pid, disk.data_dir / moment) or refresher.poll() is not None
 
-    wait_until(has_come, seconds=60, what=f"{moment} of a refresh", every=0.001)
+    wait_until(has_come, seconds=300, what=f"{moment} of a refresh", every=0.001)
     cut_at = disk.cut_power()
     hooklake.kill(refresher, orphans=True)
     return cut_at
