@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from warehouse_builder import build_warehouse
 
 from dashboards import addresses
 from dashboards.views import checklist as page
-from ingest.checklist import CHECKS
+from ingest.checklist import CHECKS, remember
+from ingest.ledger import open_ledger
 from ingest.paths import DataDir
 
 __all__ = ["environment"]  # a fixture of the pages' tests, used here as well
@@ -56,6 +58,21 @@ def test_an_empty_ledger_has_no_green_row(tmp_path: Path) -> None:
     test = run_page(tmp_path, addresses.CHECKLIST)
     assert not test.exception and not test.error
     assert badges(shown(test)) == (0, len(CHECKS))
+
+
+def test_what_the_ledger_has_let_go_of_is_green_and_told_to_the_day(tmp_path: Path) -> None:
+    ledger = DataDir(tmp_path).ledger
+    deliver(ledger, registered("ada@example.com"))
+    with contextlib.closing(open_ledger(ledger)) as connection:
+        remember(connection)
+        connection.execute("delete from inbox")
+        connection.execute("update seen set last_at = 1777075200000000")  # 25 April 2026
+    test = run_page(tmp_path, addresses.CHECKLIST)
+    assert not test.exception
+    text = shown(test)
+    assert badges(text) == (1, len(CHECKS) - 1)
+    assert "1 time, last 25 Apr 2026" in text
+    assert "25 Apr 2026 00:00" not in text
 
 
 def test_it_is_shown_before_the_first_warehouse_and_beside_a_broken_one(tmp_path: Path) -> None:
