@@ -147,7 +147,7 @@ def _load_batch(
         with Stager(settings, batch, folder, database) as stager:
             staged = intake.read(exports, stager, on_bytes)
         on_stage("comparing with the lake")
-        verdicts = compare(database, _named(staged), *_stored(settings, connection))
+        verdicts = compare(database, _named(staged), stager.keys, *_stored(settings, connection))
         on_stage("writing")
         chosen = []
         for file in settle(staged, verdicts, database, report):
@@ -176,7 +176,7 @@ def _rehearse(
         with Stager(settings, batch, Path(name), database) as stager:
             staged = intake.read(exports, stager, on_bytes)
         on_stage("comparing with the lake")
-        verdicts = compare(database, _named(staged), *_stored(settings, connection))
+        verdicts = compare(database, _named(staged), stager.keys, *_stored(settings, connection))
         for _file in settle(staged, verdicts, database, report):
             pass
     return report

@@ -2,7 +2,7 @@
 
 Rows wait in memory by partition until there are enough of them for a file; the files lie in the
 batch's staging folder, durable and compressed once, so that a batch without duplicates is entered
-by renaming them. What novelty.py compares goes into a table of its own.
+by renaming them. What novelty.py compares goes into files of its own.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from warehouse.batches import Batch
 from warehouse.novelty import note_keys
 
 ROWS_OF_A_FILE: Final = 250_000
-BUFFERED_BYTES_MAX: Final = 96 * 1024 * 1024
-"""Text of the rows that may wait in memory; then the fuller half of the partitions is written."""
-WRITERS: Final = 4
+BUFFERED_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Text of the rows that may wait in memory; then all are written. To keep the few of a
+partition for a fuller file was tried: the memory that they hold on to grows with the export."""
+WRITERS: Final = 2
 """Files written at a time: most of it is waiting for the disk."""
 COMPRESSION_LEVEL: Final = 1
 """Quick: compaction packs large files again, at leisure."""
@@ -56,7 +57,7 @@ class StagedFile:
 
 
 class Stager(AbstractContextManager["Stager"]):
-    """Takes rows by rising seq; `files` has everything once `finish` was called."""
+    """Takes rows by rising seq; `files` and `keys` have everything once `finish` was called."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Stager(AbstractContextManager["Stager"]):
         database: duckdb.DuckDBPyConnection,
     ) -> None:
         self.files: list[StagedFile] = []
+        self.keys: list[Path] = []
         self._settings = settings
         self._batch = batch
         self._folder = folder
@@ -102,7 +104,7 @@ class Stager(AbstractContextManager["Stager"]):
         if full:
             self._flush(full)
         if self._buffered >= BUFFERED_BYTES_MAX:
-            self._make_room()
+            self._flush(list(self._waiting))
 
     def finish(self) -> list[StagedFile]:
         """Write what still waits; all files."""
@@ -128,24 +130,6 @@ class Stager(AbstractContextManager["Stager"]):
             ).alias("year_month")
         )
 
-    def _make_room(self) -> None:
-        """Write the fuller half of what waits, and let go of the text the rest stood in."""
-        sizes = {key: sum(part.height for part in parts) for key, parts in self._waiting.items()}
-        chosen, rows = [], 0
-        for key in sorted(sizes, key=lambda each: -sizes[each]):
-            if rows * 2 >= sum(sizes.values()):
-                break
-            chosen.append(key)
-            rows += sizes[key]
-        self._flush(chosen)
-        for key, parts in self._waiting.items():
-            # Arrow's older layout holds no views, so this copies the texts themselves.
-            copied = pl.concat(parts).to_arrow(compat_level=pl.CompatLevel.oldest())
-            frame = pl.from_arrow(copied)
-            assert isinstance(frame, pl.DataFrame)
-            self._waiting[key] = [frame]
-        self._buffered //= 2
-
     def _flush(self, partitions: list[Partition]) -> None:
         check_space(self._settings)
         noted = []
@@ -165,7 +149,9 @@ class Stager(AbstractContextManager["Stager"]):
             if len(self._writes) > WRITERS:
                 self._settle_one()
         if noted:
-            note_keys(self._database, pl.concat(noted))
+            keys = self._folder / f"keys-{len(self.keys):06}.parquet"
+            note_keys(self._database, pl.concat(noted), keys)
+            self.keys.append(keys)
         if not self._waiting:
             self._buffered = 0
 

@@ -38,7 +38,7 @@ class Verdicts:
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB database in `folder` that spills there, with the table that note_keys fills."""
+    """A DuckDB database in `folder` that spills there."""
     connection = duckdb.connect(str(folder / "compare.duckdb"))
     try:
         for setting in (
@@ -48,23 +48,20 @@ def workspace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "preserve_insertion_order = false",
         ):
             connection.execute(f"set {setting}")
-        connection.execute(
-            "create table keys"
-            " (key ubigint, seq bigint, stated bigint, digest varchar, file integer)"
-        )
         yield connection
     finally:
         connection.close()
 
 
-def note_keys(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> None:
-    """Remember rows to be compared: event_id, seq, stated, digest and the number of their file.
+def note_keys(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, target: Path) -> None:
+    """Remember in a file rows to be compared: event_id, seq, stated, digest, number of their file.
 
     digest: null where it follows from the row's columns and the instant stated.
     """
     connection.register("noted", rows.to_arrow(compat_level=pl.CompatLevel.newest()))
     connection.execute(
-        "insert into keys select hash(event_id), seq, stated, digest, file from noted"
+        "copy (select hash(event_id) as key, seq, stated, digest, file from noted)"
+        f" to {_literal(target)} (format parquet, compression lz4_raw)"
     )
     connection.unregister("noted")
 
@@ -72,14 +69,19 @@ def note_keys(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> None
 def compare(
     connection: duckdb.DuckDBPyConnection,
     staged: Sequence[tuple[int, Path, str]],
+    keys: Sequence[Path],
     lake_files: Sequence[Path],
     unlanded: Iterable[tuple[str, str]],
 ) -> dict[int, Verdicts]:
     """By file number, what is not simply new; the rows themselves are in the table `verdicts`.
 
-    staged: number, path and event type of each file; unlanded: (event_id, digest) of events the
-    lake lacks yet. `verdicts`: seq, file, final_id (null: a duplicate) of all rows contested.
+    staged: number, path and event type of each file; keys: files that note_keys has written;
+    unlanded: (event_id, digest) of events the lake lacks yet. `verdicts`: seq, file, final_id
+    (null: a duplicate) of all rows contested.
     """
+    if not keys:
+        return {}
+    _create_view(connection, "keys", keys)
     connection.execute("create table known (event_id varchar, digest varchar)")
     _know(connection, unlanded)
     connection.execute(
@@ -228,10 +230,14 @@ def _know_lake(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:
-    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    listed = ", ".join(map(_literal, files))
     connection.execute(
         f"create view {name} as select * from read_parquet([{listed}], hive_partitioning = false)"
     )
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _digest(payload: str) -> str:
