@@ -14,7 +14,7 @@ import pytest
 from ingest.lifecycles import lives
 from ingest.population import World
 from tests.sql.made_up import deliveries
-from warehouse.workbench import Workbench
+from warehouse.workbench import Workbench, shared_transformer
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +64,18 @@ def test_every_table_of_numbers_says_how_to_follow_them(bench: Workbench) -> Non
             assert _BEHIND.search(comment), name
         if name.startswith(("mart_", "fct_", "dim_")):
             assert "Example: " in comment, name
+
+
+def test_every_column_of_the_private_tables_that_are_named_is_described(bench: Workbench) -> None:
+    comments = " ".join(published_comments(bench).values())
+    named = set(re.findall(r"hooklake_inner\.(\w+)", comments))
+    assert named == {"int_mrr_movements", "int_retention_spans", "int_renewals"}
+    nodes = shared_transformer().manifest().nodes
+    for table in named:
+        there = bench.query(
+            f"select column_name from duckdb_columns() where table_name = '{table}'"
+        )
+        assert {name for (name,) in there} == set(nodes[f"model.hooklake.{table}"].columns), table
 
 
 def test_the_rows_behind_a_number_are_as_many_or_add_up_to_it(bench: Workbench) -> None:
