@@ -67,8 +67,6 @@ def run(settings: Settings) -> int:
     require_free_port(host, port, setting="HOOKLAKE_DASHBOARD_PORT", what="the dashboard")
     context.use(settings, is_login_required=login is not None)
     with contextlib.closing(_listen(host, port)) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        print(f"Dashboard: http://{shown}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
         return _serve(host, listener, login)
 
 
@@ -221,7 +219,9 @@ def _serve(host: str, listener: socket.socket, login: Mapping[str, Any] | None) 
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
+    shown = f"[{host}]" if ":" in host else host
     with _ended_by_signals(server):
+        print(f"Dashboard: http://{shown}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
         server.run(sockets=[listener])
     if not server.started:
         raise HooklakeError("the dashboard's server did not start; its reason is above")

@@ -50,7 +50,8 @@ def run(settings: Settings) -> int:
     Raises: HooklakeError where it cannot start or go on.
     """
     keep_files_private()
-    signal.signal(signal.SIGTERM, _end_early)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_early)
     configure_logging(settings.log_level)
     settings.paths.ensure()
     credentials = ensure_credentials(settings)

@@ -139,6 +139,29 @@ def test_the_first_start_makes_credentials_and_shows_how_to_deliver(tmp_path: Pa
     assert "whsec_" not in "".join(lines)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("later", [0.0, 0.05, 0.2])
+def test_a_signal_right_after_the_first_line_ends_it_in_peace(
+    tmp_path: Path, number: signal.Signals, later: float
+) -> None:
+    process = subprocess.Popen(
+        [str(HOOKLAKE), "serve", "--data-dir", str(tmp_path / "data"), "--port", "0"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert "hooklake receives at" in process.stdout.readline()
+        time.sleep(later)  # the moment is what is tried, nothing is awaited
+        process.send_signal(number)
+        said = process.stdout.read()
+        assert process.wait(10) == 0, said
+    assert "error" not in said
+
+
 def _curl(command: str, folder: Path) -> str:
     return subprocess.run(
         ["/bin/bash", "-c", command], capture_output=True, text=True, cwd=folder, check=False
