@@ -120,9 +120,10 @@ def metric(watch: Watch, label: str) -> str:
 
 
 def described(watch: Watch, beginning: str) -> str:
-    """The text that stands for the chart whose description begins so; empty without one."""
+    """The first sentence that stands for the chart whose description begins so; empty without."""
     charts = watch.page.locator(f'[aria-label^="{beginning}"]')
-    return charts.first.get_attribute("aria-label") or "" if charts.count() else ""
+    told = charts.first.get_attribute("aria-label") or "" if charts.count() else ""
+    return told.partition(". ")[0]
 
 
 def numbers(pages: dict[str, Watch]) -> dict[str, str]:
@@ -152,7 +153,7 @@ def expected(accounts: int) -> dict[str, str]:
             "Overdue payments: Open now",
         ),
         str(accounts),
-    ) | {"Funnel": f"Funnel: {funnel}. Choose a mark to see the accounts behind it."}
+    ) | {"Funnel": f"Funnel: {funnel}"}
 
 
 def wait_for_numbers(pages: dict[str, Watch], accounts: int, *, seconds: float) -> float:
