@@ -178,6 +178,12 @@ def load_pages() -> None:
     for them uses what is there even while another visitor's thread is still loading it: the first
     pages drawn at once then failed, with "partially initialized module".
     """
+    from streamlit.logger import get_logger
+
+    # It warns that caches made before there is a server are in memory, as all of ours are anyway.
+    get_logger("streamlit.runtime.caching.cache_data_api").addFilter(
+        lambda record: "No runtime found" not in record.getMessage()
+    )
     for name in ("pandas", "pyarrow", "dashboards.app"):
         importlib.import_module(name)
 
