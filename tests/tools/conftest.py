@@ -1,4 +1,6 @@
-"""What every test of the tools gets: no settings from outside, and a real receiver if it asks."""
+"""What every test of the tools gets: no settings from outside, and if it asks a ledger of its own
+or a real receiver.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 from receiver_process import Receiver
+
+from ingest.ledger import open_ledger
+from ingest.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +28,15 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     started = Receiver(tmp_path / "data")
     yield started
     started.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[apsw.Connection]:
+    opened = open_ledger(settings.paths.ledger)
+    yield opened
+    opened.close()

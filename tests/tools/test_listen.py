@@ -10,7 +10,6 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from typer.testing import CliRunner
 from ingest import listen, log_lines
 from ingest.delivery_log import Filter, Logged, deliveries, newest_seq, seq_before
 from ingest.errors import LedgerError, UsageError
-from ingest.ledger import open_ledger
 from ingest.quarantine import replay
 from ingest.settings import Settings
 from ingest.since import instant_of, rfc3339
@@ -32,18 +30,6 @@ from ingest.terminal import one_line
 from warehouse.cli import app
 
 NOW = time.time_ns() // 1_000
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[apsw.Connection]:
-    opened = open_ledger(settings.paths.ledger)
-    yield opened
-    opened.close()
 
 
 def lines(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from warehouse.retention import PATIENCE, prune
 NOW = time.time_ns() // 1_000
 T0 = 1_777_000_000  # 2026-04-24T03:06:40Z
 ROW_BY_ROW = ("user_registered", "plan_changed", "plan_renewed", "downgrade_to_free")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[apsw.Connection]:
-    opened = open_ledger(settings.paths.ledger)
-    yield opened
-    opened.close()
 
 
 def items(connection: apsw.Connection) -> dict[str, Item]:
