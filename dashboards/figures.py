@@ -1,4 +1,4 @@
-"""Numbers on the pages, from the frames of queries.py. Pure."""
+"""Numbers on the pages, from the frames of queries/. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ANSWERS_KEPT_MAX = 400
 
 
 class Source:
-    """The questions of queries.py, put to one version.
+    """The questions of queries/, put to one version.
 
     A version never changes, so its answers are kept; they go, with the open file, as soon as
     anybody sees a newer one, since that may lack a person who asked to be forgotten.
@@ -29,7 +29,7 @@ class Source:
         _newest.show(self._identity, version)
 
     def ask(self, question: str, *arguments: Any, **named: Any) -> pl.DataFrame:
-        """The answer of the function of queries.py called `question`; do not change it.
+        """The answer of the function of queries/ called `question`; do not change it.
 
         Raises: duckdb.Error when the file is no warehouse.
         """

@@ -103,7 +103,7 @@ def draw(page: str, address: dict[str, str]) -> tuple[float, float]:
 
 
 class Asked:
-    """Seconds each question of queries.py took since `seconds` was cleared."""
+    """Seconds each question of queries/ took since `seconds` was cleared."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,0 +1,126 @@
+"""Recurring revenue and who pays it: by day, by month, and by month of first payment."""
+
+from __future__ import annotations
+
+import duckdb
+import polars as pl
+
+from dashboards.filters import Filters
+from dashboards.queries.asking import IN_SOURCES, frame_of
+from dashboards.queries.changes import counted_changes
+
+
+def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, currency, delta: monthly recurring revenue won and lost on each day up to the last.
+
+    Everything before the period is in one row a currency, dated the day before the period.
+    """
+    return frame_of(
+        connection,
+        f"""
+        select
+            greatest(day, $first_day - 1) as day,
+            currency,
+            sum(mrr_delta)::double as delta
+        from mart_mrr_daily
+        where day <= $last_day {IN_SOURCES if filters.sources else ""}
+        group by all
+        order by day, currency
+        """,
+        filters,
+    )
+
+
+def paying_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, delta: accounts that began or ceased to pay on each day, whatever the currency.
+
+    Everything before the period is in one row, dated the day before the period.
+    """
+    return frame_of(
+        connection,
+        f"""
+        select
+            greatest(day, $first_day - 1) as day,
+            sum(paying_delta)::bigint as delta
+        from mart_mrr_daily
+        where day <= $last_day {IN_SOURCES if filters.sources else ""}
+        group by all
+        order by day
+        """,
+        filters,
+    )
+
+
+def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, currency, accounts, mrr: accounts that ceased to pay in a currency, and their MRR.
+
+    Covers this period and the one before it.
+    """
+    return counted_changes(
+        connection,
+        filters,
+        columns="day, currency",
+        sums="sum(changes)::bigint as accounts, -sum(account_mrr_delta)::double as mrr",
+        condition="mrr_movement = 'churn' and day >= $previous_first_day",
+    )
+
+
+def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """month (date), currency, movement, amount (signed), changes: what moved MRR each month."""
+    return counted_changes(
+        connection,
+        filters,
+        columns="date_trunc('month', day)::date as month, currency, mrr_movement as movement",
+        sums="sum(account_mrr_delta)::double as amount, sum(changes)::bigint as changes",
+        condition="mrr_movement <> 'none' and currency is not null and day >= $first_day",
+    )
+
+
+def revenue_by_month(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """mart_mrr_monthly of the months the period touches, newest first, with its rates.
+
+    nrr, grr and logo_churn are 0..1 or more, and arpa an amount; NULL over nothing.
+    """
+    return frame_of(
+        connection,
+        """
+        select
+            month,
+            currency,
+            mrr_start::double as mrr_start,
+            "new"::double as "new",
+            reactivation::double as reactivation,
+            expansion::double as expansion,
+            contraction::double as contraction,
+            churn::double as churn,
+            mrr_end::double as mrr_end,
+            expanded_mrr::double as expanded_mrr,
+            retained_mrr::double as retained_mrr,
+            paying_accounts_start,
+            paying_accounts_end,
+            churned_accounts,
+            expanded_mrr::double / nullif(mrr_start, 0)::double as nrr,
+            retained_mrr::double / nullif(mrr_start, 0)::double as grr,
+            churned_accounts / nullif(paying_accounts_start, 0) as logo_churn,
+            mrr_end::double / nullif(paying_accounts_end, 0) as arpa
+        from mart_mrr_monthly
+        where month between date_trunc('month', $first_day) and $last_day
+        order by month desc, mrr_end desc, currency
+        """,
+        filters,
+    )
+
+
+def retention(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """mart_retention_monthly with amounts for drawing, by cohort, currency and period."""
+    return frame_of(
+        connection,
+        """
+        select
+            cohort_month, currency, period_number, cohort_size, matured, retained,
+            mrr_start::double as mrr_start,
+            mrr_retained::double as mrr_retained
+        from mart_retention_monthly
+        order by cohort_month, currency, period_number
+        """,
+    )
