@@ -32,7 +32,7 @@ class Field:
         return f"{first} (also {', '.join(others)})" if others else first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventType:
     """`instants`: names of the event's own moment, best first (`occurred_at` goes before them)."""
 
@@ -48,20 +48,6 @@ class EventType:
         inside = ("timestamp", "created_at") if self.takes_created_at_inside_data else ()
         fields = (name for wanted in self.fields for name in wanted.names)
         return frozenset((*fields, *self.instants, *inside))
-
-    @cached_property
-    def name_ranks(self) -> dict[str, tuple[int, int]]:
-        """For each name of a field: the field's number, and how good the name is, 0 the best."""
-        return {
-            name: (number, rank)
-            for number, wanted in enumerate(self.fields)
-            for rank, name in enumerate(wanted.names)
-        }
-
-    @cached_property
-    def instant_names(self) -> frozenset[str]:
-        """Names anywhere that may state when it happened."""
-        return frozenset(("occurred_at", "timestamp", "created_at", *self.instants))
 
 
 _EMAIL: Final = ("owner_email", "email", "user_email")

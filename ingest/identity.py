@@ -28,11 +28,12 @@ def _encoder() -> Callable[[Any], str]:
 
 
 _encode: Final = _encoder()
+_quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
 
 
 def canonical_json(business: Business) -> str:
     """A compact array: null, booleans, else text (amounts with two decimals)."""
-    return _encode(list(business))
+    return _encode(business)
 
 
 def fields_hash(event_type: str, business: Business, stated_instant: int | None) -> str:
@@ -62,5 +63,9 @@ def renamed_id(event_id: str, digest: str) -> str:
     return f"{event_id}~{digest[:RENAME_DIGITS]}"
 
 
-def _digest(*parts: str | int | None) -> str:
-    return sha256(_encode(parts).encode()).hexdigest()
+def _digest(name: str, content: str, instant: int | None, *further: str | int) -> str:
+    """sha256 hex of a compact array of these."""
+    when = "null" if instant is None else instant
+    rest = f",{_encode(further)[1:-1]}" if further else ""
+    text = f"[{_quoted(name)},{_quoted(content)},{when}{rest}]"
+    return sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """From a body's bytes to an event, or to every reason why it is none. Pure.
 
-The way of a body: `strict_json.parse_object` -> its type -> fields by name, `data` before the top
-level -> the moment it happened -> its id.
+The way of a body: `strict_json.parse_object` -> its type -> its fields, from where the `layout` of
+its keys says -> the moment it happened -> its id.
 
 Source: events.md, "Event types and fields", "One stored row", "Tolerance".
 """
@@ -9,7 +9,6 @@ Source: events.md, "Event types and fields", "One stored row", "Tolerance".
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
@@ -17,30 +16,23 @@ from typing import Any, Final, Literal, NamedTuple
 from ingest import identity, values
 from ingest.contract import (
     BUSINESS_COLUMNS,
-    ENVELOPE_KEYS,
     ID_CHARACTERS_MAX,
     OTHER,
     OTHER_TYPE,
     TYPE_BY_NAME,
     TYPE_KEYS,
     EventType,
-    Field,
 )
+from ingest.layout import KEPT_BODY_BYTES_MAX, Layout, known_layout, layout_of
 from ingest.strict_json import InvalidJsonError, parse_object
+from ingest.values import is_absent
 
 TimeSource = Literal["payload", "delivery", "received", "date"]
 Origin = Literal["webhook", "backfill", "replay"]
 
-_READERS: Final[dict[str, Callable[[Any], str | bool | None]]] = {
-    "account": values.read_account,
-    "text": values.read_text,
-    "plan": values.read_plan,
-    "boolean": values.read_boolean,
-    "amount": values.read_amount,
-    "date": values.read_date,
-}
 _POSITION: Final = {column: index for index, column in enumerate(BUSINESS_COLUMNS)}
 _DATED_BY: Final = ("start_date", "renewal_date", "due_date")
+_EXPECTED_INSTANT: Final = "an instant such as 2024-04-27T10:00:00Z, or Unix time"
 _EXPECTED: Final = {
     "account": "text",
     "text": "text or a number",
@@ -132,7 +124,9 @@ def parse_document(document: dict[str, Any], body: bytes, arrival: Arrival) -> E
     )
     nested = document.get("data")
     data: dict[str, Any] = nested if isinstance(nested, dict) else {}
-    reading = Reading(kind, document, data)
+    find_layout = known_layout if len(body) <= KEPT_BODY_BYTES_MAX else layout_of
+    layout = find_layout(kind, tuple(document), tuple(data))
+    reading = Reading(layout, document, data)
     business = reading.business()
     if problem is not None:
         reading.errors.insert(0, problem)
@@ -162,23 +156,23 @@ def parse_document(document: dict[str, Any], body: bytes, arrival: Arrival) -> E
     if moment > arrival.stored_at:
         moment, source = arrival.stored_at, "received"
     return Event(
-        event_id=event_id,
-        event_type=kind.name,
-        sender_event=sender_event,
-        occurred_at=moment,
-        event_time_source=source,
-        business=business,
-        digest=digest,
-        payload=body,
-        warnings=tuple(reading.warnings),
-        unknown_fields=tuple(reading.unknown_fields()),
+        event_id,
+        kind.name,
+        sender_event,
+        moment,
+        source,
+        business,
+        digest,
+        body,
+        tuple(reading.warnings),
+        layout.unknown_fields,
     )
 
 
 def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]:
     for key in TYPE_KEYS:
         value = document.get(key)
-        if values.is_absent(value):
+        if is_absent(value):
             continue
         if type(value) is str:
             return value.strip(), None
@@ -193,119 +187,56 @@ def _sender_event(document: dict[str, Any]) -> tuple[str | None, Problem | None]
 
 
 class Reading:
-    """Looks up the fields of one document and collects the problems on the way.
+    """Reads the fields of one document and collects the problems on the way.
 
     top, data: the document and what is nested in it under `data` ({} where nothing is).
     """
 
-    __slots__ = ("data", "errors", "kind", "top", "warnings")
+    __slots__ = ("errors", "layout", "places", "warnings")
 
-    def __init__(self, kind: EventType, top: dict[str, Any], data: dict[str, Any]) -> None:
-        self.kind = kind
-        self.top = top
-        self.data = data
+    def __init__(self, layout: Layout, top: dict[str, Any], data: dict[str, Any]) -> None:
+        self.layout = layout
+        self.places = (top, data)
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
 
     def business(self) -> tuple[str | bool | None, ...]:
-        given = _given(self.kind, self.data)
-        for number, found in _given(self.kind, self.top).items():
-            given.setdefault(number, found)
         row: list[str | bool | None] = [None] * len(BUSINESS_COLUMNS)
-        for number, wanted in enumerate(self.kind.fields):
-            if number in given:
-                row[_POSITION[wanted.column]] = self._read(wanted, *given[number])
-            elif wanted.is_required:
-                self.errors.append(
-                    Problem(wanted.column, "missing", f"{wanted.label} is missing; add it")
-                )
+        given = self.places
+        for position, wanted, read, places in self.layout.fields:
+            for is_inside, name in places:
+                found = given[is_inside][name]
+                value = row[position] = read(found)
+                if value is None:
+                    if is_absent(found):
+                        continue
+                    problem = _unreadable(wanted.column, name, found, _EXPECTED[wanted.kind])
+                    (self.errors if wanted.is_required else self.warnings).append(problem)
+                break
+            else:
+                if wanted.is_required:
+                    missing = f"{wanted.label} is missing; add it"
+                    self.errors.append(Problem(wanted.column, "missing", missing))
         return tuple(row)
-
-    def _read(self, wanted: Field, _rank: int, name: str, found: Any) -> str | bool | None:
-        value = _READERS[wanted.kind](found)
-        if value is None:
-            problem = Problem(
-                wanted.column,
-                "unreadable",
-                f"`{name}` is {_found(found)}; send {_EXPECTED[wanted.kind]}",
-            )
-            (self.errors if wanted.is_required else self.warnings).append(problem)
-        return value
 
     def instant(self) -> int | None:
         """The first readable instant the payload states."""
-        names = self.kind.instant_names
-        if names.isdisjoint(self.top) and names.isdisjoint(self.data):
-            return None
-        for name, value in self.instants():
-            if values.is_absent(value):
+        for is_inside, name in self.layout.instants:
+            found = self.places[is_inside][name]
+            if is_absent(found):
                 continue
-            moment = values.read_instant(value)
+            moment = values.read_instant(found)
             if moment is not None:
                 return moment
-            self.warnings.append(
-                Problem(
-                    "occurred_at",
-                    "unreadable",
-                    f"`{name}` is {_found(value)}; send an instant such as "
-                    "2024-04-27T10:00:00Z, or Unix time",
-                )
-            )
+            self.warnings.append(_unreadable("occurred_at", name, found, _EXPECTED_INSTANT))
         return None
 
-    def instants(self) -> Iterator[tuple[str, Any]]:
-        """Names and values that may state when it happened, best first; None: not given."""
-        top, data = self.top, self.data
-        yield "occurred_at", top.get("occurred_at")
-        yield "occurred_at", data.get("occurred_at")
-        asked = set()
-        for place, where in ((data, "data"), (top, "top")):
-            for name in self.kind.instants:
-                asked.add((where, name))
-                yield name, place.get(name)
-        for name in ("timestamp", "created_at"):
-            if self.kind.takes_created_at_inside_data and ("data", name) not in asked:
-                yield name, data.get(name)
-            if ("top", name) not in asked:
-                yield name, top.get(name)
-
     def event_id(self) -> str | None:
-        for value in self.ids():
-            found = None if value is None else _as_id(value)
+        for is_inside, name in self.layout.ids:
+            found = _as_id(self.places[is_inside][name])
             if found is not None:
                 return found
         return None
-
-    def ids(self) -> tuple[Any, ...]:
-        """Values that may be the event's id, best first; None: not given."""
-        data, top = self.data, self.top
-        return data.get("event_id"), top.get("event_id"), top.get("id") if data else None
-
-    def unknown_fields(self) -> Iterator[str]:
-        known = self.kind.known_names
-        if self.top.keys() <= ENVELOPE_KEYS and self.data.keys() <= known:
-            return
-        for key in self.top:
-            if key not in known and key not in ENVELOPE_KEYS:
-                yield key
-        for key in self.data:
-            if key not in known and key not in ("event_id", "occurred_at"):
-                yield f"data.{key}"
-
-
-def _given(kind: EventType, place: dict[str, Any]) -> dict[int, tuple[int, str, Any]]:
-    """By the field's number: rank, name and value of the best name that `place` gives it under."""
-    given: dict[int, tuple[int, str, Any]] = {}
-    ranks = kind.name_ranks
-    for name, value in place.items():
-        rank = ranks.get(name)
-        if rank is None or values.is_absent(value):
-            continue
-        number = rank[0]
-        known = given.get(number)
-        if known is None or rank[1] < known[0]:
-            given[number] = (rank[1], name, value)
-    return given
 
 
 def _when(
@@ -343,6 +274,10 @@ def _as_id(value: Any) -> str | None:
         return None
     text = value.strip()
     return str(text) if 0 < len(text) <= ID_CHARACTERS_MAX else None
+
+
+def _unreadable(column: str, name: str, value: Any, expected: str) -> Problem:
+    return Problem(column, "unreadable", f"`{name}` is {_found(value)}; send {expected}")
 
 
 def _found(value: Any) -> str:

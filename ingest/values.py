@@ -1,7 +1,7 @@
 """Reads one field's value: text, boolean, amount, date or instant, in every dialect.
 
-Each reader takes a value of `strict_json.parse_object` that is neither absent nor blank and returns
-what is stored, or None where it cannot be read. Instants are microseconds since 1970 UTC; dates
+Each reader takes a value of `strict_json.parse_object` and returns what is stored, or None where it
+is absent, blank or cannot be read. Instants are microseconds since 1970 UTC; dates
 and amounts are canonical text (`2024-04-01`, `49.90`).
 
 Source: events.md, "Dialects" and "Tolerance".
@@ -12,12 +12,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from ingest.strict_json import Number
 
 _NUMERIC: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE_CHARACTERS: Final = len("2024-04-01")
+_DAYS_KEPT: Final = 4_096
 _INSTANT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))?"
@@ -51,12 +54,12 @@ def is_absent(value: Any) -> bool:
 
 def read_text(value: Any) -> str | None:
     """Trimmed text; a number as it was written."""
-    return str.strip(value) if isinstance(value, str) else None
+    return str.strip(value) or None if isinstance(value, str) else None
 
 
 def read_account(value: Any) -> str | None:
     """An e-mail as account_id; any text is one, since the sender's own samples are masked."""
-    return value.strip().lower() if isinstance(value, str) else None
+    return value.strip().lower() or None if isinstance(value, str) else None
 
 
 def read_plan(value: Any) -> str | None:
@@ -66,7 +69,7 @@ def read_plan(value: Any) -> str | None:
             if isinstance(value.get(key), str) and not is_absent(value[key]):
                 return read_plan(value[key])
         return None
-    return value.strip().lower() if isinstance(value, str) else None
+    return value.strip().lower() or None if isinstance(value, str) else None
 
 
 def read_boolean(value: Any) -> bool | None:
@@ -90,11 +93,7 @@ def read_date(value: Any) -> str | None:
     """A day; an instant counts by its UTC day."""
     if isinstance(value, str) and not isinstance(value, Number):
         text = value.strip()
-        if _DATE.fullmatch(text):
-            try:
-                date.fromisoformat(text)
-            except ValueError:
-                return None
+        if len(text) == _DATE_CHARACTERS and _is_day(text):
             return text
     instant = read_instant(value)
     if instant is None:
@@ -121,6 +120,18 @@ def month_of(instant: int) -> str:
     """`YYYY-MM`, the UTC month of microseconds since 1970."""
     moment = _EPOCH + timedelta(microseconds=instant)
     return f"{moment.year:04d}-{moment.month:02d}"
+
+
+@lru_cache(_DAYS_KEPT)
+def _is_day(text: str) -> bool:
+    """Whether ten characters are a day of the calendar; the same few come again and again."""
+    if not _DATE.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _decimal(value: Any) -> Decimal | None:

@@ -190,15 +190,8 @@ class Writer:
 def _read(
     body: bytes, received_at: int, delivery_id: str | None, signed_at: int | None, verified_by: str
 ) -> Delivery:
-    arrival = Arrival(stored_at=received_at, signed_id=delivery_id, signed_at=signed_at)
-    return Delivery(
-        content=parse_body(body, arrival),
-        body=body,
-        received_at=received_at,
-        delivery_id=delivery_id,
-        signed_at=signed_at,
-        verified_by=verified_by,
-    )
+    content = parse_body(body, Arrival(received_at, "webhook", delivery_id, signed_at))
+    return Delivery(content, body, received_at, "webhook", delivery_id, signed_at, verified_by)
 
 
 def _work(given: dict[str, str], listener: socket.socket) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ingest.contract import OTHER, OTHER_TYPE, TYPE_BY_NAME, TYPE_KEYS, EventType
-from ingest.parse import Reading
+from ingest.contract import OTHER, OTHER_TYPE, TYPE_BY_NAME, TYPE_KEYS, EventType, Field
+from ingest.layout import Place, layout_of
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.values import PLAN_KEYS
 from warehouse.exports import LOGGED, QUARANTINED, is_wrapping
@@ -104,15 +104,20 @@ def _shape(text: str, document: dict[str, Any]) -> Shape:
     slot_at = {slot.path: number for number, slot in enumerate(slots)}
     sender_event = _sender_event(event)
     kind = TYPE_BY_NAME.get(sender_event.lower(), OTHER_TYPE)
-    top = _leaves(event, root)
-    nested = top.get("data")
-    reading = Reading(kind, top, nested if isinstance(nested, dict) else {})
+    leaves = _leaves(event, root)
+    nested = leaves.get("data")
+    inside = nested if isinstance(nested, dict) else {}
+    layout = layout_of(kind, tuple(leaves), tuple(inside))
+
+    def at(places: tuple[Place, ...]) -> list[Any]:
+        return [(inside if place.is_inside else leaves)[place.name] for place in places]
+
     columns = {
-        wanted.column: choice
-        for wanted in kind.fields
-        if (choice := _field(reading, wanted.names, wanted.kind, wanted.is_required, slot_at))
+        wanted.field.column: _field(at(wanted.places), wanted.field, slot_at)
+        for wanted in layout.fields
     }
-    columns |= _instant(reading, slot_at) | _event_id(reading, slot_at)
+    columns |= _first("instant", at(layout.instants), slot_at)
+    columns |= _first("event_id", at(layout.ids), slot_at)
     if is_wrapped:
         columns |= _wrapping(document, slot_at)
     if kind.name == OTHER and "event_id" not in columns and "signed_id" not in columns:
@@ -124,7 +129,7 @@ def _shape(text: str, document: dict[str, Any]) -> Shape:
         literals,
         slots,
         columns,
-        tuple(reading.unknown_fields()),
+        layout.unknown_fields,
         body_span if is_wrapped else None,
     )
 
@@ -147,28 +152,17 @@ def _leaves(value: Any, path: Path) -> Any:
     return leaf
 
 
-def _field(
-    reading: Reading,
-    names: tuple[str, ...],
-    kind: str,
-    is_required: bool,
-    slot_at: dict[Path, int],
-) -> Choice | None:
-    found = [
-        place[name] for place in (reading.data, reading.top) for name in names if name in place
-    ]
+def _field(found: list[Any], wanted: Field, slot_at: dict[Path, int]) -> Choice:
     if not found:
-        if is_required:
-            raise _NoShapeError
-        return None
+        raise _NoShapeError
     value, has_others = found[0], len(found) > 1
-    if kind == "plan" and isinstance(value, dict):
+    if wanted.kind == "plan" and isinstance(value, dict):
         inner = [value[key] for key in PLAN_KEYS if isinstance(value.get(key), _Leaf)]
         if not inner:
             raise _NoShapeError
         # a plan's object without a readable name is unreadable, not absent
         return Choice(slot_at[inner[0].path], has_others=True, is_required=True)
-    return Choice(_slot(value, slot_at), has_others, is_required)
+    return Choice(_slot(value, slot_at), has_others, wanted.is_required)
 
 
 def _slot(value: Any, slot_at: dict[Path, int]) -> int:
@@ -177,18 +171,11 @@ def _slot(value: Any, slot_at: dict[Path, int]) -> int:
     return slot_at[value.path]
 
 
-def _instant(reading: Reading, slot_at: dict[Path, int]) -> dict[str, Choice]:
-    found = list(
-        dict.fromkeys(_slot(value, slot_at) for _, value in reading.instants() if value is not None)
-    )
-    return {"instant": Choice(found[0], has_others=len(found) > 1)} if found else {}
-
-
-def _event_id(reading: Reading, slot_at: dict[Path, int]) -> dict[str, Choice]:
-    found = [value for value in reading.ids() if value is not None]
-    return (
-        {"event_id": Choice(_slot(found[0], slot_at), has_others=len(found) > 1)} if found else {}
-    )
+def _first(column: str, found: list[Any], slot_at: dict[Path, int]) -> dict[str, Choice]:
+    if not found:
+        return {}
+    slots = [_slot(value, slot_at) for value in found]
+    return {column: Choice(slots[0], has_others=len(slots) > 1)}
 
 
 def _wrapping(document: dict[str, Any], slot_at: dict[Path, int]) -> dict[str, Choice]:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.contract import BUSINESS_COLUMNS, EVENT_TYPES
+from ingest.layout import KEPT_BODY_BYTES_MAX, known_layout
 from ingest.parse import Arrival, Event, Malformed, parse_body
 
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
@@ -593,6 +594,24 @@ def test_the_payload_is_the_exact_body() -> None:
     assert event(body).payload == body
 
 
+def test_documents_of_equal_keys_in_another_order_list_unknown_fields_as_they_give_them() -> None:
+    inside = {"owner_email": "a@b.c", "plan_id": "p"}
+    for _ in range(2):  # the second time from memory
+        for extra in ({"x": 1, "y": 2}, {"y": 2, "x": 1}):
+            found = event({"event": "plan_changed", "data": {**inside, **extra}})
+            assert found.unknown_fields == tuple(f"data.{name}" for name in extra)
+        flat = event({"event": "plan_changed", **inside, "x": 1})
+        assert flat.unknown_fields == ("x",)
+
+
+def test_the_keys_of_a_large_document_are_read_but_not_remembered() -> None:
+    before = known_layout.cache_info().currsize
+    body = {"event": "plan_changed", "email": "a@b.c", "plan": "p", "k" * KEPT_BODY_BYTES_MAX: 1}
+
+    assert event(body).unknown_fields == ("k" * KEPT_BODY_BYTES_MAX,)
+    assert known_layout.cache_info().currsize == before
+
+
 # -- properties ----------------------------------------------------------------------------------
 
 
@@ -733,7 +752,7 @@ def test_ids_made_of_fields_never_change_between_versions() -> None:
 
 
 def test_parsing_needs_no_clock_file_or_network() -> None:
-    for name in ("parse", "values", "identity", "strict_json", "contract"):
+    for name in ("parse", "layout", "values", "identity", "strict_json", "contract"):
         source = (Path(__file__).parents[2] / "ingest" / f"{name}.py").read_text("utf-8")
         for forbidden in ("import time", "now()", "open(", "import socket", "import os"):
             assert forbidden not in source, name

@@ -103,6 +103,8 @@ def test_an_amount_is_a_decimal_of_its_text_with_two_places(
         ('"2023-02-29"', None),
         ('"2024-13-01"', None),
         ('"2024-4-1"', None),
+        ('"2024-W01-1"', None),
+        ('"2024-04-0\uff11"', None),
         ('"01/04/2024"', None),
         ('"20240401"', None),
         ('"２０２４-04-01"', None),
