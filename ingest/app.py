@@ -5,6 +5,7 @@ Source: design.md, "HTTP".
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,14 +16,21 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ingest.http_protocol import RETRY_AFTER_SECONDS, WholeRequest
 from ingest.logs import log
 from ingest.metrics import Metrics
 from ingest.openapi import openapi_document
-from ingest.receiver import LENGTH_KEY, Readiness, Receiver, Storage, declared_length
+from ingest.receiver import (
+    HEADERS_KEY,
+    LENGTH_KEY,
+    Readiness,
+    Receiver,
+    Storage,
+    declared_length,
+)
 from ingest.responses import (
     FAILED,
     NOT_STORED,
-    RETRY_AFTER_SECONDS,
     AnswerError,
     Receive,
     Scope,
@@ -30,8 +38,13 @@ from ingest.responses import (
     send_refusal,
 )
 from ingest.settings import WEBHOOK_PATH, Settings
+from ingest.verify import Headers
 
 LANDING_LAG_SECONDS_MAX: Final = 300.0
+_PLAIN_TARGET: Final = re.compile(
+    re.escape(WEBHOOK_PATH.encode()) + rb"(?:/([A-Za-z0-9._~!$&'()*+,;=:@-]+))?"
+)
+"""The webhook's path as nearly everybody writes it: no query, nothing percent-encoded."""
 
 
 class Application:
@@ -48,7 +61,10 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                scope[LENGTH_KEY] = declared_length(scope)
+                scope[HEADERS_KEY] = headers = Headers(scope["headers"])
+                scope[LENGTH_KEY] = declared_length(
+                    headers, len(scope["headers"]), scope.get("http_version", "")
+                )
             except AnswerError as error:
                 await send_refusal(error, self._metrics, scope, receive, send)
                 return
@@ -63,6 +79,14 @@ class Application:
                 await self._receiver(scope, receive, send)
                 return
         await self.starlette(scope, receive, send)
+
+    def take(self, request: WholeRequest) -> bool:
+        """`Receiver.take` where a request is for the webhook; False: it is for `__call__`."""
+        target = _PLAIN_TARGET.fullmatch(request.url)
+        if target is None or request.method != b"POST":
+            return False
+        token = target[1]
+        return self._receiver.take(request, None if token is None else token.decode("ascii"))
 
 
 def create_app(

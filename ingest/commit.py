@@ -51,15 +51,25 @@ class NotStoredError(Exception):
         super().__init__(reason)
 
 
+Told = Callable[[Answer | NotStoredError | OutcomeUnknownError], None]
+"""Hears once, on the event loop, what became of a delivery. It does not raise."""
+
+
 class _Waiting:
     """A delivery that has been handed over. since: on the loop's clock."""
 
-    __slots__ = ("delivery", "done", "since")
+    __slots__ = ("_told", "delivery", "since")
 
-    def __init__(self, delivery: Handed, done: asyncio.Future[Answer], since: float) -> None:
+    def __init__(self, delivery: Handed, told: Told, since: float) -> None:
+        self._told: Told | None = told
         self.delivery = delivery
-        self.done = done
         self.since = since
+
+    def tell(self, outcome: Answer | NotStoredError | OutcomeUnknownError) -> None:
+        """The first outcome is the only one."""
+        told, self._told = self._told, None
+        if told is not None:
+            told(outcome)
 
 
 class Committer(asyncio.Protocol):
@@ -126,11 +136,12 @@ class Committer(asyncio.Protocol):
             await asyncio.to_thread(self._process.wait)
             raise
 
-    def submit(self, delivery: Handed) -> asyncio.Future[Answer]:
-        """Hand a delivery over; the future is told once its transaction has been synced.
+    def take(self, delivery: Handed, told: Told) -> None:
+        """Have a delivery stored; `told` hears of it once its transaction has been synced.
 
-        Raises: NotStoredError, here or from the future, when it was not stored; from the future
-        OutcomeUnknownError, when a transaction holds it for longer than anybody should wait.
+        Raises: NotStoredError, when it cannot be stored now; `told` hears nothing then. Later it
+        may hear of one, or of OutcomeUnknownError, when a transaction holds the delivery for
+        longer than anybody should wait.
         """
         if self._is_stopping:
             raise NotStoredError("draining")
@@ -142,12 +153,24 @@ class Committer(asyncio.Protocol):
             queue and self._queue_bytes + size > self._bytes_max
         ):
             raise NotStoredError("queue_full")
-        loop = self._loop
-        done: asyncio.Future[Answer] = loop.create_future()
-        queue.append(_Waiting(delivery, done, loop.time()))
+        queue.append(_Waiting(delivery, told, self._loop.time()))
         self._queue_bytes += size
         if not self._group and len(queue) in (1, COMPANY_RECORDS):
             self._hand_over_soon()
+
+    def submit(self, delivery: Handed) -> asyncio.Future[Answer]:
+        """`take` for who awaits the outcome: the answer, or what `told` would hear, raised."""
+        done: asyncio.Future[Answer] = self._loop.create_future()
+
+        def told(outcome: Answer | NotStoredError | OutcomeUnknownError) -> None:
+            if done.done():
+                return
+            if isinstance(outcome, Exception):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+        self.take(delivery, told)
         return done
 
     def expire(self, seconds: float) -> None:
@@ -156,10 +179,10 @@ class Committer(asyncio.Protocol):
         while self._queue and self._queue[0].since < before:
             waiting = self._queue.popleft()
             self._queue_bytes -= len(waiting.delivery[0])
-            _fail(waiting, NotStoredError("timeout"))
+            waiting.tell(NotStoredError("timeout"))
         for waiting in self._group:
             if waiting.since < before:
-                _fail(waiting, OutcomeUnknownError())
+                waiting.tell(OutcomeUnknownError())
 
     def note_rejection(self, **record: Any) -> None:
         """Have a refused request remembered; the caller limits the rate."""
@@ -196,7 +219,7 @@ class Committer(asyncio.Protocol):
             self._be_sick("the writing process ended")
         group, self._group = self._group, []
         for waiting in group:
-            _fail(waiting, OutcomeUnknownError())
+            waiting.tell(OutcomeUnknownError())
         self._refuse_queue("draining" if self._is_stopping else Health.SICK.value)
         self._settle()
 
@@ -207,7 +230,7 @@ class Committer(asyncio.Protocol):
             (reason,) = content
             group, self._group = self._group, []
             for waiting in group:
-                _fail(waiting, NotStoredError(reason))
+                waiting.tell(NotStoredError(reason))
             self._settle()
         elif kind == "log":
             level, event, fields = content
@@ -231,10 +254,9 @@ class Committer(asyncio.Protocol):
         ids_reused: int,
     ) -> None:
         group, self._group = self._group, []
+        self._settle()  # the next group is read while this one is answered
         for waiting, answer in zip(group, answers, strict=True):
-            if not waiting.done.done():
-                waiting.done.set_result(answer)
-        self._settle()
+            waiting.tell(answer)
         self._on_commit(seconds, tally, ids_reused)
 
     def _settle(self) -> None:
@@ -271,7 +293,7 @@ class Committer(asyncio.Protocol):
         queue, self._queue = self._queue, deque()
         self._queue_bytes = 0
         for waiting in queue:
-            _fail(waiting, NotStoredError(reason))
+            waiting.tell(NotStoredError(reason))
 
     def _be_sick(self, what: str) -> None:
         self.health = Health.SICK
@@ -290,8 +312,3 @@ def _start(given: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socke
         theirs.close()
     ours.setblocking(False)
     return process, ours
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.done.done():
-        waiting.done.set_exception(error)

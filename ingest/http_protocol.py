@@ -8,6 +8,10 @@ answered 503. Bodies have their deadline in `app`.
 llhttp (httptools) is the parser: stricter than h11 about what a request is, and a third of its
 cost. What it leaves open is closed here: the size of headers and trailers, how many requests may
 be sent ahead of their answers, and going on in HTTP/1.1 where an upgrade was offered.
+
+A request that has arrived whole, and waits for no other, is offered to `take` as a `WholeRequest`:
+most deliveries are, and a scope, a cycle and a task for each would cost more than storing it. What
+`take` leaves, and all else, goes uvicorn's way to the application.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ HEADER_SECONDS_MAX: Final = 5.0
 REQUESTS_AHEAD_MAX: Final = 32
 UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
+RETRY_AFTER_SECONDS: Final = 1
 EXCHANGE_KEY: Final = "hooklake.exchange"
 HEADER_FRAME_BYTES: Final = len(b": \r\n")
 
@@ -34,6 +39,16 @@ _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
     for status in http.HTTPStatus
 }
+
+
+def _head(status: int, size: int, *, is_closing: bool) -> bytes:
+    """The lines before a JSON body of `size` bytes, without the empty one."""
+    return b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%b" % (
+        _STATUS_LINES[status],
+        size,
+        b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS if status == 503 else b"",
+        b"connection: close\r\n" if is_closing else b"",
+    )
 
 
 class _Part(Enum):
@@ -61,26 +76,65 @@ class Exchange:
         """The request's body where all of it has arrived already, else None."""
         return None if self._cycle.more_body else bytes(self._cycle.body)
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Send a whole answer in one write; nothing where the client is gone."""
+    def answer(self, status: int, body: bytes) -> None:
+        """Send a whole answer, of JSON, in one write; nothing where the client is gone."""
         cycle = self._cycle
-        if cycle.disconnected or cycle.response_started:
-            return
-        parts = [_STATUS_LINES[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(body)
-        cycle.transport.write(b"".join(parts))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        if not (cycle.disconnected or cycle.response_started):
+            cycle.message_event.set()
+            self._protocol.answer(cycle, status, body)
 
     def abort(self) -> None:
         """Close the connection at once and without an answer."""
         self._protocol.abort()
+
+
+class _NobodyWaits:
+    """Stands for the event by which uvicorn wakes a request's task: these have none."""
+
+    def set(self) -> None:
+        pass
+
+
+class WholeRequest:
+    """A request that has arrived whole. url, header names and values: as sent, names lower-case.
+
+    To uvicorn's protocol it is the connection's cycle.
+    """
+
+    __slots__ = (
+        "_protocol",
+        "body",
+        "disconnected",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "method",
+        "response_complete",
+        "response_started",
+        "url",
+    )
+    message_event: Final = _NobodyWaits()
+
+    def __init__(self, protocol: BoundedProtocol, body: bytes) -> None:
+        parser = protocol.parser
+        self._protocol = protocol
+        self.method: bytes = parser.get_method()
+        self.url = protocol.url
+        self.http_version: str = parser.get_http_version()
+        self.headers = protocol.headers
+        self.body = body
+        self.keep_alive: bool = self.http_version != "1.0" and parser.should_keep_alive()
+        self.disconnected = self.response_started = self.response_complete = False
+
+    def answer(self, status: int, body: bytes) -> None:
+        """As `Exchange.answer`."""
+        if not (self.disconnected or self.response_started):
+            self._protocol.answer(self, status, body)
+
+    def abort(self) -> None:
+        """As `Exchange.abort`; nothing where the client is gone."""
+        if not self.disconnected:
+            self._protocol.abort()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -98,6 +152,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_refusal(reason: str) -> None:
         """Told of every request refused before the application saw it."""
 
+    @staticmethod
+    def take(request: WholeRequest) -> bool:  # noqa: ARG004
+        """Answer a request now or later; False, and nothing done: the application is to do it."""
+        return False
+
     def __init__(
         self,
         config: Config,
@@ -111,6 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_deadline: asyncio.TimerHandle | None = None
         self._unanswered = 0
         self._refusal: tuple[int, str, str] | None = None
+        self._untold: list[bytes] | None = None  # body of a request the application has not seen
+        self._silent_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -124,22 +185,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._header_arrived()
+        self._unset_keepalive_if_required()
         self.arriving.pop(self, None)
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing() or self._refusal is not None:
+        if self._refusal is not None or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         part_before = self._part
-        if part_before is _Part.BETWEEN and not self._unanswered and self._header_deadline is None:
-            self._await_header()
         try:
             self._feed(data)
             if part_before is self._part is _Part.HEADER:
                 self._count_header(len(data))
+            if self._untold is not None:
+                self._tell_application(self._untold)
         except _RefusalError as error:
             self._refuse_in_turn(*error.args)
             return
@@ -151,8 +212,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._part is _Part.BODY:
             self.arriving.setdefault(self, self.loop.time())
-        else:
+            return
+        if part_before is _Part.BODY:
             self.arriving.pop(self, None)
+        if not self._unanswered and self._header_deadline is None:
+            self._await_header()
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -172,13 +236,15 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _RefusalError(
                 400, f"more than {REQUESTS_AHEAD_MAX} requests without an answer", "bad_request"
             )
-        super().on_message_begin()
         self._part = _Part.HEADER
         self._header_bytes = 0
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_url(self, url: bytes) -> None:
         self._count_header(len(url))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Also called for the trailers of a chunked body, which count as headers do."""
@@ -191,13 +257,54 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_arrived()
         self._part = _Part.BODY
         self._unanswered += 1
-        super().on_headers_complete()
-        self.scope[EXCHANGE_KEY] = Exchange(self, self.cycle)  # type: ignore[typeddict-unknown-key]
+        self._untold = []
+        if self._unanswered > 1:
+            self._tell_application([])
+
+    def on_body(self, body: bytes) -> None:
+        if self._untold is None:
+            super().on_body(body)
+        else:
+            self._untold.append(body)
 
     def on_message_complete(self) -> None:
-        if self._part is _Part.BODY:
-            self._part = _Part.BETWEEN
-            super().on_message_complete()
+        if self._part is not _Part.BODY:
+            return
+        if (parts := self._untold) is not None:
+            request = WholeRequest(self, parts[0] if len(parts) == 1 else b"".join(parts))
+            if self.take(request):
+                self.cycle = request  # type: ignore[assignment]
+                self._part, self._untold = _Part.BETWEEN, None
+                request.body = b""  # the taker has it: none is held until the next request
+                return
+            self._tell_application(parts)
+        self._part = _Part.BETWEEN
+        super().on_message_complete()
+
+    def _tell_application(self, body: list[bytes]) -> None:
+        """Go uvicorn's way with a request whose header is read, and what has come of its body."""
+        self._untold = None
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        try:
+            super().on_headers_complete()
+        except (httptools.HttpParserError, UnicodeDecodeError, AttributeError):
+            raise _RefusalError(400, "the request's target is no path", "bad_request") from None
+        self.scope[EXCHANGE_KEY] = Exchange(self, self.cycle)  # type: ignore[typeddict-unknown-key]
+        for part in body:
+            super().on_body(part)
+
+    def answer(self, cycle: RequestResponseCycle | WholeRequest, status: int, body: bytes) -> None:
+        """Write a whole answer to the request that is next to be answered, and go on."""
+        cycle.response_started = cycle.response_complete = True
+        added = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
+        head = _head(status, len(body), is_closing=not cycle.keep_alive)
+        self.transport.write(b"".join((head, *added, b"\r\n", body)))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self._unanswered -= 1
@@ -205,15 +312,42 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.clear()
             self._refuse(*self._refusal)
             return
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
         if self._part is _Part.BODY and self.cycle.response_complete:
             self.transport.close()  # answered, and still sending: nobody will read it
         elif self._unanswered == 0:
-            self.silent[self] = None
-            if self._part is _Part.HEADER and self._header_deadline is None:
-                self._await_header()
+            self._be_silent()
+
+    def _be_silent(self) -> None:
+        """Answered, and nothing to do: the connection is kept for `KEEP_ALIVE_SECONDS`.
+
+        One timer looks again when it fires, since one a request would cost as much as parsing it.
+        """
+        self.silent[self] = None
+        self._silent_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        if self._part is _Part.HEADER and self._header_deadline is None:
+            self._await_header()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._unanswered or self._part is not _Part.BETWEEN or self.transport.is_closing():
+            return  # the next answer starts the timer again, a header has its own deadline
+        left = self._silent_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                left, self.timeout_keep_alive_handler
+            )
+        else:
+            self.transport.close()
 
     def abort(self) -> None:
         """Close at once and without an answer; another connection may take its place now."""
@@ -275,9 +409,5 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         body = b'{"status":"refused","reason":"%b"}' % reason.encode()
-        retry = b"retry-after: 1\r\n" if status == 503 else b""
-        self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
-            b"%b\r\n%b" % (_STATUS_LINES[status], len(body), retry, body)
-        )
+        self.transport.write(_head(status, len(body), is_closing=True) + b"\r\n" + body)
         self.transport.close()

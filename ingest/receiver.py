@@ -4,6 +4,9 @@
 sender -> `Committer` has it read, stored and answered by the writing process. No answer with a 2xx
 status is sent before the transaction that holds the delivery has been synced.
 
+`take` goes that way at once with a delivery that has arrived whole and is in order. All that must
+be awaited or refused goes it by `__call__`, as an ASGI application.
+
 Source: design.md, "HTTP".
 """
 
@@ -11,15 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from ingest.commit import NotStoredError, OutcomeUnknownError
+from ingest.commit import NotStoredError, OutcomeUnknownError, Told
 from ingest.frames import Answer, Handed
-from ingest.http_protocol import (
-    EXCHANGE_KEY,
-    Exchange,
-)
+from ingest.http_protocol import EXCHANGE_KEY, Exchange, WholeRequest
 from ingest.logs import LineLimit, log
 from ingest.metrics import Metrics
 from ingest.responses import (
@@ -30,15 +30,15 @@ from ingest.responses import (
     Scope,
     Send,
     send_answer,
-    send_json,
     send_refusal,
     too_large,
 )
 from ingest.settings import Settings
-from ingest.verify import Headers, Rejected, Request, Verifier
+from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
 HEADER_FIELDS_MAX: Final = 64
+HEADERS_KEY: Final = "hooklake.headers"
 LENGTH_KEY: Final = "hooklake.length"
 
 
@@ -47,6 +47,7 @@ class Storage(Protocol):
 
     @property
     def queue_bytes(self) -> int: ...
+    def take(self, delivery: Handed, told: Told) -> None: ...
     def submit(self, delivery: Handed) -> asyncio.Future[Answer]: ...
     def note_rejection(
         self, *, received_at: int, reason: str, detail: str, client: str | None, body_bytes: int
@@ -97,50 +98,95 @@ class Receiver:
         except _ClientGoneError:
             self._metrics.refused.labels("client_gone").inc()
         except Exception as error:  # noqa: BLE001 - a bug of ours is 503, never silence or 500
-            self._metrics.refused.labels("error").inc()
             self._log.error("failed", kind=type(error).__name__)
-            answer = {"status": "unavailable", "reason": FAILED}
-            await send_json(scope, send, 503, answer, True, receive)
+            refusal = AnswerError(503, "error", FAILED, is_closing=True)
+            await send_refusal(refusal, self._metrics, scope, receive, send)
         else:
             await send_answer(scope, send, status, body, False, receive)
 
+    def take(self, request: WholeRequest, path_token: str | None) -> bool:
+        """Have a whole delivery stored, to be answered by what becomes of it.
+
+        False, and nothing done, where there is something to refuse: `__call__` says it.
+        """
+        body = request.body
+        try:
+            headers = Headers(request.headers)
+            length = declared_length(headers, len(request.headers), request.http_version)
+            self._admit(headers, length)
+            self._check_length(body, length)
+            verdict, received_at = self._prove(headers, body, path_token)
+            if isinstance(verdict, Rejected):
+                return False
+            self._storage.take(
+                _handed(body, received_at, verdict), lambda outcome: self._finish(request, outcome)
+            )
+        except Exception:  # noqa: BLE001 - `__call__` meets it again
+            return False
+        self._metrics.count(self._metrics.key_uses, verdict.scheme, verdict.key_name)
+        return True
+
+    def _finish(
+        self, request: WholeRequest, outcome: Answer | NotStoredError | OutcomeUnknownError
+    ) -> None:
+        try:
+            if isinstance(outcome, NotStoredError):
+                refusal = _not_stored(outcome)
+                self._metrics.refused.labels(refusal.reason).inc()
+                request.answer(refusal.status, refusal.body)
+            elif isinstance(outcome, OutcomeUnknownError):
+                self._metrics.refused.labels("client_gone").inc()
+                request.abort()
+            else:
+                request.answer(*outcome)
+        except Exception as error:  # noqa: BLE001 - the others of its group are to be answered
+            self._log.error("failed", kind=type(error).__name__)
+            request.abort()
+
     async def _deliver(self, scope: Scope, receive: Receive) -> Answer:
+        headers: Headers = scope[HEADERS_KEY]
         declared: int | None = scope[LENGTH_KEY]
-        if declared is not None and declared > self._settings.body_bytes_max:
-            raise too_large(self._settings.body_bytes_max)
-        headers = Headers(scope["headers"])
-        _check_encoding(headers)
-        problem = self._readiness.problem()
-        if problem is not None:
-            raise AnswerError(503, problem, NOT_STORED[problem], is_closing=declared != 0)
-        body = await self._read_body(scope, receive, declared)
-        now = self._now()
-        verdict = self._verifier.verify(
-            Request(headers, body, now, scope.get("path_params", {}).get("token"))
-        )
-        received_at = int(now * 1_000_000)
+        self._admit(headers, declared)
+        body = await self._read_body(scope, receive)
+        self._check_length(body, declared)
+        path_token = scope.get("path_params", {}).get("token")
+        verdict, received_at = self._prove(headers, body, path_token)
         if isinstance(verdict, Rejected):
             self._note_rejection(verdict, scope, received_at, len(body))
             raise _RejectedAnswer(verdict)
         self._metrics.count(self._metrics.key_uses, verdict.scheme, verdict.key_name)
-        proof = f"{verdict.scheme}:{verdict.key_name}"
-        return await self._store(
-            (body, received_at, verdict.delivery_id, verdict.signed_at, proof), scope
-        )
+        return await self._store(_handed(body, received_at, verdict), scope)
 
-    async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
-        """The whole body. Raises: AnswerError, _ClientGoneError."""
-        exchange: Exchange | None = scope.get(EXCHANGE_KEY)
-        body = None if exchange is None else exchange.complete_body()
-        if body is None:
-            body = await self._collect_body(receive)
+    def _admit(self, headers: Headers, declared: int | None) -> None:
+        """Raises: AnswerError for what need not be read to be refused."""
+        if declared is not None and declared > self._settings.body_bytes_max:
+            raise too_large(self._settings.body_bytes_max)
+        _check_encoding(headers)
+        problem = self._readiness.problem()
+        if problem is not None:
+            raise AnswerError(503, problem, NOT_STORED[problem], is_closing=declared != 0)
+
+    def _check_length(self, body: bytes, declared: int | None) -> None:
         if len(body) > self._settings.body_bytes_max:
             raise too_large(self._settings.body_bytes_max)
         if declared is not None and len(body) != declared:
             raise AnswerError(
                 400, "short_body", "fewer bytes arrived than were declared", is_closing=True
             )
-        return body
+
+    def _prove(
+        self, headers: Headers, body: bytes, path_token: str | None
+    ) -> tuple[Verified | Rejected, int]:
+        """Who sent it, and when it came in microseconds."""
+        now = self._now()
+        verdict = self._verifier.verify(Request(headers, body, now, path_token))
+        return verdict, int(now * 1_000_000)
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises: AnswerError, _ClientGoneError."""
+        exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+        body = None if exchange is None else exchange.complete_body()
+        return await self._collect_body(receive) if body is None else body
 
     async def _collect_body(self, receive: Receive) -> bytes:
         """A body out of its parts.
@@ -177,7 +223,7 @@ class Receiver:
         try:
             return await self._storage.submit(delivery)
         except NotStoredError as error:
-            raise AnswerError(503, error.reason, NOT_STORED[error.reason]) from None
+            raise _not_stored(error) from None
         except OutcomeUnknownError:
             exchange: Exchange | None = scope.get(EXCHANGE_KEY)
             if exchange is not None:
@@ -211,6 +257,15 @@ class _RejectedAnswer(AnswerError):  # noqa: N818
         super().__init__(401, "not_verified", verdict.reason)
 
 
+def _not_stored(error: NotStoredError) -> AnswerError:
+    return AnswerError(503, error.reason, NOT_STORED[error.reason])
+
+
+def _handed(body: bytes, received_at: int, verdict: Verified) -> Handed:
+    proof = f"{verdict.scheme}:{verdict.key_name}"
+    return body, received_at, verdict.delivery_id, verdict.signed_at, proof
+
+
 def _check_encoding(headers: Headers) -> None:
     for value in headers.all(b"content-encoding"):
         if value.strip().lower() not in (b"", b"identity"):
@@ -223,33 +278,26 @@ def _check_encoding(headers: Headers) -> None:
             )
 
 
-def declared_length(scope: Scope) -> int | None:
+def declared_length(headers: Headers, fields: int, http_version: str) -> int | None:
     """The body's length, None where it is chunked.
 
-    Their size is bounded while they arrive (`http_protocol`). Raises: AnswerError for headers that
-    are too many, name no host or several, or tell the length in two ways.
+    fields: the number of headers; their size is bounded while they arrive (`http_protocol`).
+    Raises: AnswerError for headers that are too many, name no host or several, or tell the length
+    in two ways.
     """
-    raw_headers = scope["headers"]
-    if len(raw_headers) > HEADER_FIELDS_MAX:
+    if fields > HEADER_FIELDS_MAX:
         raise AnswerError(
             431, "too_many_headers", f"more than {HEADER_FIELDS_MAX} header fields", is_closing=True
         )
-    lengths: set[bytes] = set()
-    is_chunked = False
-    hosts = 0
-    for name, value in raw_headers:
-        if name == b"content-length":
-            lengths.add(value)
-        elif name == b"transfer-encoding":
-            is_chunked = True
-        elif name == b"host":
-            hosts += 1
-    if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):
+    hosts = len(headers.all(b"host"))
+    if hosts > 1 or (hosts == 0 and http_version == "1.1"):
         raise AnswerError(400, "bad_request", "a request names exactly one Host", is_closing=True)
-    if len(lengths) > 1 or (lengths and is_chunked):
+    lengths: Sequence[bytes] = headers.all(b"content-length")
+    is_chunked = b"transfer-encoding" in headers
+    if (len(lengths) > 1 and len(set(lengths)) > 1) or (lengths and is_chunked):
         raise AnswerError(
             400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
         )
     if not lengths:
         return None if is_chunked else 0
-    return int(lengths.pop())
+    return int(lengths[0])

@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ingest.answer import encode
-from ingest.http_protocol import EXCHANGE_KEY, Exchange
+from ingest.http_protocol import EXCHANGE_KEY, RETRY_AFTER_SECONDS, Exchange
 from ingest.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-RETRY_AFTER_SECONDS: Final = 1
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 FAILED: Final = "the receiver failed; nothing was acknowledged"
@@ -43,6 +42,11 @@ class AnswerError(Exception):
         self.is_closing = is_closing
         super().__init__(detail)
 
+    @property
+    def body(self) -> bytes:
+        answer = {"status": _WORD.get(self.status, "refused"), "reason": self.detail}
+        return encode(answer).encode()
+
 
 def too_large(limit: int) -> AnswerError:
     return AnswerError(
@@ -57,24 +61,16 @@ async def send_refusal(
     error: AnswerError, metrics: Metrics, scope: Scope, receive: Receive, send: Send
 ) -> None:
     metrics.refused.labels(error.reason).inc()
-    answer = {"status": _WORD.get(error.status, "refused"), "reason": error.detail}
-    await send_json(scope, send, error.status, answer, error.is_closing, receive)
-
-
-async def send_json(
-    scope: Scope,
-    send: Send,
-    status: int,
-    answer: dict[str, Any],
-    is_closing: bool,
-    receive: Receive,
-) -> None:
-    await send_answer(scope, send, status, encode(answer).encode(), is_closing, receive)
+    await send_answer(scope, send, error.status, error.body, error.is_closing, receive)
 
 
 async def send_answer(
     scope: Scope, send: Send, status: int, body: bytes, is_closing: bool, receive: Receive
 ) -> None:
+    exchange: Exchange | None = scope.get(EXCHANGE_KEY)
+    if exchange is not None and not is_closing:
+        exchange.answer(status, body)
+        return
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -83,10 +79,6 @@ async def send_answer(
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if is_closing:
         headers.append((b"connection", b"close"))
-    exchange: Exchange | None = scope.get(EXCHANGE_KEY)
-    if exchange is not None and not is_closing:
-        exchange.answer(status, headers, body)
-        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if is_closing and not any(name == b"expect" for name, _ in scope["headers"]):
         await send({"type": "http.response.body", "body": body, "more_body": True})

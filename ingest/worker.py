@@ -21,7 +21,7 @@ from typing import Any, Final
 import uvicorn
 
 from ingest.app import create_app
-from ingest.commit import Committer
+from ingest.commit import Committer, Told
 from ingest.errors import HooklakeError, LedgerError
 from ingest.frames import Answer, Handed, Health
 from ingest.http_protocol import KEEP_ALIVE_SECONDS, BoundedProtocol
@@ -171,15 +171,6 @@ def _build(settings: Settings, lander: Lander | None, sick: list[str]) -> _Serve
     holder = _Storage()
     server: _Server | None = None
 
-    class Protocol(BoundedProtocol):
-        connections_max = settings.connections_max
-        silent: dict[BoundedProtocol, None] = {}  # noqa: RUF012
-        arriving: dict[BoundedProtocol, float] = {}  # noqa: RUF012
-
-        @staticmethod
-        def on_refusal(reason: str) -> None:
-            metrics.refused.labels(reason).inc()
-
     def on_commit(seconds: float, tally: Mapping[tuple[str, str], int], ids_reused: int) -> None:
         metrics.commit_seconds.observe(seconds)
         metrics.commit_records.inc(sum(tally.values()))
@@ -220,6 +211,17 @@ def _build(settings: Settings, lander: Lander | None, sick: list[str]) -> _Serve
 
     app = create_app(settings, holder, watch, metrics)
     app.starlette.router.lifespan_context = lifespan
+
+    class Protocol(BoundedProtocol):
+        connections_max = settings.connections_max
+        silent: dict[BoundedProtocol, None] = {}  # noqa: RUF012
+        arriving: dict[BoundedProtocol, float] = {}  # noqa: RUF012
+        take = staticmethod(app.take)
+
+        @staticmethod
+        def on_refusal(reason: str) -> None:
+            metrics.refused.labels(reason).inc()
+
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -247,6 +249,9 @@ class _Storage:
     @property
     def queue_bytes(self) -> int:
         return self.committer.queue_bytes
+
+    def take(self, delivery: Handed, told: Told) -> None:
+        self.committer.take(delivery, told)
 
     def submit(self, delivery: Handed) -> asyncio.Future[Answer]:
         return self.committer.submit(delivery)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -337,6 +338,59 @@ def test_pipelined_deliveries_are_each_answered_in_their_order(receiver: Receive
     assert answer.count(b"HTTP/1.1 200 OK") == 21
 
 
+@pytest.mark.parametrize(
+    ("more", "body", "code"),
+    [
+        ((), registration("pieces@example.com"), 200),
+        ((), b'{"event":"user_registered"}', 202),
+        (("Connection: close",), registration("pieces@example.com"), 200),
+        (("Authorization: Bearer wrong", "Authorization: Bearer wrong"), b"{}", 401),
+        (("Content-Encoding: gzip",), b"{}", 415),
+        (("Content-Length: 3",), b"{}", 400),
+    ],
+)
+def test_a_delivery_is_answered_alike_whole_and_in_pieces(
+    receiver: Receiver, more: tuple[str, ...], body: bytes, code: int
+) -> None:
+    target = "/webhooks/uchat" if code == 401 else PATH
+    whole = request(target, f"Content-Length: {len(body)}", *more, body=body)
+    closing = request("/healthz", "Connection: close", method="GET")
+    answers = []
+    for pieces in (
+        [whole],
+        [whole[: -len(body)], body],
+        [whole[:-1], whole[-1:]],
+        [bytes([byte]) for byte in whole],
+    ):
+        with receiver.socket() as opened:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for piece in (*pieces, closing):
+                    opened.sendall(piece)
+                    time.sleep(0.001)  # a packet of its own; its time decides nothing
+            came = read_until_closed(opened)
+        assert status(came) == code
+        head, _, said = came.partition(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+        answer = json.loads(said[: int(fields[b"content-length"])])
+        answers.append((sorted(fields.keys() - {b"date"}), sorted(answer)))
+
+    assert all(answer == answers[0] for answer in answers), answers
+
+
+@pytest.mark.parametrize("target", ["http://", "http://receiver"])
+def test_a_target_without_a_path_is_400_also_behind_a_delivery(
+    receiver: Receiver, target: str
+) -> None:
+    body = registration("target@example.com")
+    delivery = request(PATH, f"Content-Length: {len(body)}", body=body)
+    for size in (0, 2):
+        wrong = request(target, f"Content-Length: {size}", body=b"{}"[:size])
+        assert status(receiver.send(wrong)) == 400
+        answers = receiver.send(delivery + wrong).split(b"HTTP/1.1 ")[1:]
+        assert [answer[:3] for answer in answers] == [b"200", b"400"]
+
+
 def test_only_so_many_requests_are_taken_ahead_of_their_answers(receiver: Receiver) -> None:
     ahead = request("/healthz", method="GET") * (REQUESTS_AHEAD_MAX + 200)
     answer = receiver.send(ahead)
@@ -502,8 +556,12 @@ def closes_after(
 def test_stalled_headers_end_at_5_s_and_stalled_bodies_at_10_s(receiver: Receiver) -> None:
     """All at once, so that the test takes as long as the longest deadline."""
     whole = request(PATH, "Content-Length: 100")
+    kept = registration("kept@example.com")
+    delivery = request(PATH, f"Content-Length: {len(kept)}", body=kept)
     openings = {
         "silent": b"",
+        "empty lines": b"\r\n\r\n",
+        "after a delivery": delivery + b"POST /web",
         "half a line": b"POST /web",
         "half a header": whole[:-2],
         "after an answer": request("/healthz", method="GET") + b"GET /hea",
@@ -511,7 +569,7 @@ def test_stalled_headers_end_at_5_s_and_stalled_bodies_at_10_s(receiver: Receive
         "half a body": whole + b"{",
         "half a chunk": request(PATH, "Transfer-Encoding: chunked") + b"5\r\n{",
     }
-    header_only = {"silent", "half a line", "half a header", "after an answer"}
+    header_only = set(openings) - {"no body", "half a body", "half a chunk"}
     found: dict[str, tuple[float, int | None]] = {}
     threads, sockets = [], []
     started = time.monotonic()

@@ -1,0 +1,122 @@
+"""A connection between its requests: how long it is kept, and what it does at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from ingest.http_protocol import BoundedProtocol, WholeRequest
+
+KEPT_SECONDS = 1.0
+REQUEST = b"POST /here HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Taking(BoundedProtocol):
+    """Takes every whole request, and leaves its answer to the test."""
+
+    silent = {}  # noqa: RUF012
+    arriving = {}  # noqa: RUF012
+    taken: list[WholeRequest]
+
+    @classmethod
+    def take(cls, request: WholeRequest) -> bool:  # type: ignore[override]
+        cls.taken.append(request)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client of a server of `Taking` connections, which are kept for `KEPT_SECONDS`."""
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("no request goes to the application")
+
+    config = Config(nothing, timeout_keep_alive=KEPT_SECONDS, log_level="error")  # type: ignore[arg-type]
+    config.load()
+    Taking.taken = []
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Taking(config, state, {}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+
+
+async def taken(number: int) -> WholeRequest:
+    while len(Taking.taken) < number:
+        await asyncio.sleep(0.005)
+    return Taking.taken[number - 1]
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n{}")
+
+
+def test_a_silent_connection_is_closed_so_long_after_its_last_answer() -> None:
+    async def test() -> None:
+        async with connected() as (reader, writer):
+            for number, pause in ((1, KEPT_SECONDS * 0.7), (2, 0.0)):
+                writer.write(REQUEST)
+                (await taken(number)).answer(200, b"{}")
+                await head(reader)
+                answered = time.monotonic()
+                await asyncio.sleep(pause)
+            assert await reader.read() == b""
+            assert KEPT_SECONDS - 0.05 <= time.monotonic() - answered < KEPT_SECONDS + 3
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_a_connection_that_waits_for_an_answer_is_kept_however_long_it_takes() -> None:
+    async def test() -> None:
+        async with connected() as (reader, writer):
+            writer.write(REQUEST)
+            (await taken(1)).answer(200, b"{}")
+            await head(reader)
+            writer.write(REQUEST)
+            request = await taken(2)
+            await asyncio.sleep(KEPT_SECONDS * 1.3)
+            request.answer(200, b"{}")
+            assert b"connection: close" not in await head(reader)
+            assert await reader.read() == b"", "and closed when silent again"
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_a_server_that_stops_answers_what_it_has_taken_and_closes() -> None:
+    async def test() -> None:
+        async with connected() as (reader, writer):
+            writer.write(REQUEST)
+            request = await taken(1)
+            (connection,) = request._protocol.connections
+            connection.shutdown()  # type: ignore[union-attr]
+            request.answer(200, b"{}")
+            assert b"connection: close" in await head(reader)
+            assert await reader.read() == b""
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_an_answer_for_a_client_that_is_gone_goes_nowhere() -> None:
+    async def test() -> None:
+        async with connected() as (_, writer):
+            writer.write(REQUEST)
+            request = await taken(1)
+            writer.transport.abort()
+            while not request.disconnected:
+                await asyncio.sleep(0.005)
+            request.answer(200, b"{}")
+            request.abort()
+            assert not request.response_started
+
+    asyncio.run(asyncio.wait_for(test(), 20))
