@@ -47,7 +47,8 @@ class Book:
 
     sent: ids whose request may have left. acknowledged: ids answered 2xx, and when (monotonic).
     unanswered: ids whose connection broke or that were refused; a sender would try them again,
-    and so do the clients.
+    and so do the clients. right: hashes of payloads that were compared with what was sent.
+    pause_seconds: how long each client rests between an answer and its next delivery.
     """
 
     label: str = "event"
@@ -58,6 +59,8 @@ class Book:
     seconds: list[float] = field(default_factory=list)
     slowest: float = 0.0
     number: int = 0
+    pause_seconds: float = 0.0
+    right: dict[str, int] = field(default_factory=dict)
 
     def next_id(self) -> str:
         """A new event's id; every other time one that is still without an acknowledgement."""
@@ -75,6 +78,16 @@ class Book:
         else:
             self.unanswered.append(event_id)
 
+    def is_right(self, event_id: str, payload: str) -> bool:
+        """Whether it is the one body of an event that was sent."""
+        told = hash(payload)
+        if self.right.get(event_id) == told:
+            return True
+        if event_id not in self.sent or payload.encode() != body_of(event_id):
+            return False
+        self.right[event_id] = told
+        return True
+
     def disbelieve_since(self, moment: float) -> list[float]:
         """Take back what was acknowledged after `moment`; how many seconds later that was."""
         late = {name: at for name, at in list(self.acknowledged.items()) if at > moment}
@@ -91,11 +104,8 @@ class Book:
 class Load:
     """`clients` connections in a thread of their own, each sending as soon as it was answered."""
 
-    def __init__(
-        self, url: str, signer: Signer, book: Book, clients: int, pause_seconds: float
-    ) -> None:
+    def __init__(self, url: str, signer: Signer, book: Book, clients: int) -> None:
         self.book = book
-        self._pause_seconds = pause_seconds
         self._target = Target.of(url)
         self._signer = signer
         self._clients = clients
@@ -151,7 +161,7 @@ class Load:
             if line.is_closing:
                 line.close()
                 line = None
-            await asyncio.sleep(REFUSED_SECONDS if status >= 300 else self._pause_seconds)
+            await asyncio.sleep(REFUSED_SECONDS if status >= 300 else self.book.pause_seconds)
         if line:
             line.close()
 
@@ -212,7 +222,8 @@ def under_load(
     url: str, signer: Signer, book: Book, *, clients: int = 16, pause_seconds: float = 0.0
 ) -> Iterator[Book]:
     """Clients that keep sending, through every outage, until the block ends."""
-    load = Load(url, signer, book, clients, pause_seconds)
+    book.pause_seconds = pause_seconds
+    load = Load(url, signer, book, clients)
     load.start()
     try:
         yield book

@@ -30,6 +30,8 @@ ACKNOWLEDGED_BEFORE_CUT = (1, 300)
 REFRESH_EVERY_CYCLES = 5
 NOTICE_SECONDS_MAX = 10.0
 SILENCE_SECONDS = 1.0
+PAUSE_BESIDE_A_REFRESH_SECONDS = 0.02
+"""Of each client: a refresh takes seconds, and what they send meanwhile is read at every cycle."""
 DISK_BYTES = 4 * 1024**3
 """Sparse; a refresh wants twice its tables free, and 300 cycles leave half a million events."""
 MOMENTS = ("state.duckdb", "serve.duckdb", ".warehouse-*.tmp", "end")
@@ -72,7 +74,9 @@ def _run(
             enough = len(book.acknowledged) + chance.randint(*ACKNOWLEDGED_BEFORE_CUT)
             if cycle % REFRESH_EVERY_CYCLES == 0:
                 wait_for_acknowledgements(book, enough, seconds=40, what="a first acknowledgement")
+                book.pause_seconds = PAUSE_BESIDE_A_REFRESH_SECONDS
                 cut_at = _cut_amid_refresh(hooklake, disk, chance.choice(MOMENTS))
+                book.pause_seconds = 0.0
             else:
                 wait_for_acknowledgements(book, enough, seconds=40, what="acknowledgements")
                 cut_at = disk.cut_power()
