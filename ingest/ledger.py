@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -180,26 +181,23 @@ def store_deliveries(
 
     Nothing may be acknowledged before that transaction has committed.
     """
-    first = seq = take_sequence(connection, len(deliveries))
+    first = take_sequence(connection, len(deliveries))
     forgotten = tombstones(connection)
-    counts = {"deliveries": len(deliveries)}
+    cursor = connection.cursor()
     fields: dict[tuple[str, str, str], int] = {}
     outcomes = []
-    for delivery in deliveries:
-        if forgotten is not None and forgotten.cover(delivery.content, delivery.body):
-            outcome = Outcome("erased", seq, event_type=delivery.content.event_type)
+    for seq, delivery in enumerate(deliveries, first):
+        content = delivery.content
+        if forgotten is not None and forgotten.cover(content, delivery.body):
+            outcome = Outcome("erased", seq, event_type=content.event_type)
+        elif isinstance(content, Malformed):
+            outcome = _quarantine(cursor, delivery, content, seq)
         else:
-            outcome = _store(connection, delivery, seq, node)
+            outcome = store_event(cursor, delivery, seq, node)
+            if content.unknown_fields or content.warnings:
+                _note_fields(fields, content)
         outcomes.append(outcome)
-        counter = _COUNTER_OF[outcome.verdict]
-        counts[counter] = counts.get(counter, 0) + 1
-        if outcome.id_reused:
-            counts["ids_reused"] = counts.get("ids_reused", 0) + 1
-        if isinstance(delivery.content, Event) and outcome.verdict != "erased":
-            _note_fields(fields, delivery.content)
-        seq += 1
-    assert seq == first + len(deliveries)
-    connection.executemany(_COUNT, counts.items())
+    count(connection, _amounts(outcomes))
     if fields:
         count_fields(connection, fields)
     return outcomes
@@ -213,32 +211,37 @@ _COUNTER_OF: Final[dict[str, str]] = {
 }
 
 
-def _store(connection: apsw.Connection, delivery: Delivery, seq: int, node: str) -> Outcome:
-    content = delivery.content
-    if isinstance(content, Malformed):
-        connection.execute(
-            _INSERT_QUARANTINED,
-            (
-                seq,
-                delivery.received_at,
-                delivery.origin,
-                content.event_type,
-                content.sender_event,
-                delivery.delivery_id,
-                delivery.signed_at,
-                delivery.verified_by,
-                delivery.batch_id,
-                delivery.file,
-                delivery.line,
-                json.dumps([problem.as_dict() for problem in content.problems]),
-                delivery.body,
-            ),
-        )
-        return Outcome("quarantined", seq, problems=content.problems)
-    return store_event(connection, delivery, seq, node)
+def _amounts(outcomes: list[Outcome]) -> dict[str, int]:
+    """What a group of deliveries adds to the counters."""
+    verdicts = Counter([outcome.verdict for outcome in outcomes])
+    amounts = {_COUNTER_OF[verdict]: number for verdict, number in verdicts.items()}
+    reused = sum([outcome.id_reused for outcome in outcomes])
+    return {"deliveries": len(outcomes), **amounts, **({"ids_reused": reused} if reused else {})}
 
 
-def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node: str) -> Outcome:
+def _quarantine(cursor: apsw.Cursor, delivery: Delivery, content: Malformed, seq: int) -> Outcome:
+    cursor.execute(
+        _INSERT_QUARANTINED,
+        (
+            seq,
+            delivery.received_at,
+            delivery.origin,
+            content.event_type,
+            content.sender_event,
+            delivery.delivery_id,
+            delivery.signed_at,
+            delivery.verified_by,
+            delivery.batch_id,
+            delivery.file,
+            delivery.line,
+            json.dumps([problem.as_dict() for problem in content.problems]),
+            delivery.body,
+        ),
+    )
+    return Outcome("quarantined", seq, event_type=content.event_type, problems=content.problems)
+
+
+def store_event(cursor: apsw.Cursor, delivery: Delivery, seq: int, node: str) -> Outcome:
     """Write one readable delivery as an event or a duplicate, within the caller's transaction.
 
     Counts nothing: `store_deliveries` does, and so must every other caller.
@@ -247,10 +250,10 @@ def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node:
     assert isinstance(event, Event)
     event_id, reused = event.event_id, False
     verdict: Verdict = "accepted"
-    while not _insert_event(connection, delivery, event, event_id, seq, node):
-        if _is_known(connection, event_id, event.digest):
+    while not _insert_event(cursor, delivery, event, event_id, seq, node):
+        if _is_known(cursor, event_id, event.digest):
             verdict = "duplicate"
-            connection.execute(
+            cursor.execute(
                 _INSERT_DUPLICATE,
                 (
                     seq,
@@ -269,14 +272,9 @@ def store_event(connection: apsw.Connection, delivery: Delivery, seq: int, node:
 
 
 def _insert_event(
-    connection: apsw.Connection,
-    delivery: Delivery,
-    event: Event,
-    event_id: str,
-    seq: int,
-    node: str,
+    cursor: apsw.Cursor, delivery: Delivery, event: Event, event_id: str, seq: int, node: str
 ) -> bool:
-    connection.execute(
+    cursor.execute(
         _INSERT_EVENT,
         (
             seq,
@@ -293,14 +291,14 @@ def _insert_event(
             delivery.batch_id,
             delivery.verified_by,
             *event.business,
-            event.payload.decode("utf-8"),
+            event.payload.decode(),
         ),
     )
-    return connection.changes() == 1
+    return cursor.connection.changes() == 1
 
 
-def _is_known(connection: apsw.Connection, event_id: str, digest: str) -> bool:
-    row = connection.execute("select digest from inbox where event_id = ?", (event_id,)).fetchone()
+def _is_known(cursor: apsw.Cursor, event_id: str, digest: str) -> bool:
+    row = cursor.execute("select digest from inbox where event_id = ?", (event_id,)).fetchone()
     return row is not None and row[0] == digest
 
 

@@ -166,7 +166,7 @@ def replay(
             connection.execute("delete from quarantine where seq = ?", (seq,))
             count(connection, {"quarantined": -1, "erased": 1})
             return Outcome("erased", seq_taken, event_type=content.event_type)
-        outcome = store_event(connection, delivery, seq_taken, node)
+        outcome = store_event(connection.cursor(), delivery, seq_taken, node)
         counter = "events" if outcome.verdict == "accepted" else "duplicates"
         count(connection, {"quarantined": -1, counter: 1})
         connection.execute(

@@ -63,7 +63,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise InvalidJsonError(
             "invalid_json", "the body is JSON but no object; send one {...} for one event"
         )
-    if b"\\" in body and b"\\u" in body:
+    if "\\" in text and "\\u" in text:
         _check_strings(document)
     return document
 

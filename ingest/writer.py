@@ -125,16 +125,17 @@ class Writer:
             self._note("error", "failed", kind=type(error).__name__, records=len(group))
             self._tell(("refused", "failed"))
         else:
-            self._answer(deliveries, outcomes, time.perf_counter() - started)
+            self._answer(outcomes, time.perf_counter() - started)
 
-    def _answer(self, deliveries: list[Delivery], outcomes: list[Outcome], seconds: float) -> None:
-        tally = Counter(
-            (outcome.verdict, outcome.event_type or delivery.content.event_type or "none")
-            for delivery, outcome in zip(deliveries, outcomes, strict=True)
-        )
-        reused = sum(outcome.id_reused for outcome in outcomes)
+    def _answer(self, outcomes: list[Outcome], seconds: float) -> None:
         answers = [answer_of(outcome) for outcome in outcomes]
+        tally = Counter([(outcome.verdict, outcome.event_type or "none") for outcome in outcomes])
+        reused = sum([outcome.id_reused for outcome in outcomes])
         self._tell(("stored", seconds, answers, dict(tally), reused))
+        if self._is_talkative or any(verdict == "quarantined" for verdict, _ in tally):
+            self._note_verdicts(outcomes)
+
+    def _note_verdicts(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             if outcome.verdict == "quarantined":
                 problems = [f"{problem.field}:{problem.code}" for problem in outcome.problems]
