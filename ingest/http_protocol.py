@@ -3,7 +3,7 @@
 A header has 16 KiB and 5 seconds, counted from the opening of the connection or from the first
 byte after an answer. Open connections are capped: a new one takes the place of the longest silent
 one, else of one whose body has been underway for a second, and only where there is none it is
-answered 503. Bodies have their deadline in `app`.
+answered 503. Bodies have their deadline in `receiver`. Who reads no answers is not read either.
 
 llhttp (httptools) is the parser: stricter than h11 about what a request is, and a third of its
 cost. What it leaves open is closed here: the size of headers and trailers, how many requests may
@@ -154,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @staticmethod
     def take(request: WholeRequest) -> bool:  # noqa: ARG004
-        """Answer a request now or later; False, and nothing done: the application is to do it."""
+        """Have a request answered later; False, and nothing done: the application is to do it."""
         return False
 
     def __init__(
@@ -315,7 +315,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.write_paused:
+            self.flow.pause_reading()
+        else:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         if self._part is _Part.BODY and self.cycle.response_complete:
@@ -346,8 +349,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 left, self.timeout_keep_alive_handler
             )
+        elif self.flow.write_paused:
+            self.abort()  # closing would wait for a client that does not read
         else:
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Read nothing more of a client that does not read its answers."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.flow.resume_reading()
 
     def abort(self) -> None:
         """Close at once and without an answer; another connection may take its place now."""

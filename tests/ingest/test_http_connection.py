@@ -50,6 +50,10 @@ async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Strea
     finally:
         writer.close()
         server.close()
+        for connection in list(state.connections):
+            connection.abort()  # type: ignore[union-attr]
+        while state.connections:
+            await asyncio.sleep(0.005)
 
 
 async def taken(number: int) -> WholeRequest:
@@ -120,3 +124,27 @@ def test_an_answer_for_a_client_that_is_gone_goes_nowhere() -> None:
             assert not request.response_started
 
     asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_who_does_not_read_answers_is_not_read_and_closed_in_the_end() -> None:
+    async def test(is_reading_again: bool) -> None:
+        async with connected() as (reader, writer):
+            writer.write(REQUEST)
+            request = await taken(1)
+            (connection,) = request._protocol.connections
+            large = b"{}" + b" " * 20_000_000
+            request.answer(200, large)
+            writer.write(REQUEST * 3)
+            await asyncio.sleep(KEPT_SECONDS / 4)
+            assert len(Taking.taken) == 1, "nothing more is read meanwhile"
+            if is_reading_again:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(large))
+                assert b"%d" % len(large) in head
+                assert (await taken(2)).body == b""
+            else:
+                while connection in request._protocol.connections:
+                    await asyncio.sleep(0.01)
+
+    for is_reading_again in (True, False):
+        asyncio.run(asyncio.wait_for(test(is_reading_again), 20))
