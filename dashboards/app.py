@@ -10,8 +10,9 @@ import duckdb
 import streamlit as st
 from streamlit.navigation.page import Page as StreamlitPage
 
-from dashboards import context, frame, navigation, states, theme
+from dashboards import components, context, frame, navigation, states, theme
 from dashboards.context import Installation
+from dashboards.people import Lead, People
 from dashboards.source import Source
 from dashboards.views import VIEWS, Page
 from ingest.errors import SettingsError
@@ -51,6 +52,7 @@ def draw_safely(page: Page) -> None:
 
 def _navigable(page: Page) -> StreamlitPage:
     def run() -> None:
+        navigation.arrive(page.url_path)
         draw_safely(page)
 
     return st.Page(run, title=page.title, url_path=page.url_path, default=page is VIEWS[0])
@@ -123,14 +125,17 @@ def warn_about_plans(source: Source) -> None:
         "data directory; the next refresh counts them."
     )
     with st.expander("Which plans"):
-        st.dataframe(
+        chosen = components.table(
             plans,
-            column_config={
+            {
                 "plan_id": st.column_config.TextColumn("Plan"),
                 "accounts": st.column_config.NumberColumn("Accounts on it", format="localized"),
             },
-            hide_index=True,
+            key="unpriced",
+            is_selectable=True,
         )
+        leads = [Lead((People.of("unpriced", plan),)) for plan in plans["plan_id"]]
+        components.say_and_open_lead(leads, chosen)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,15 @@ import streamlit as st
 from dashboards import formats, navigation, people, theme
 from dashboards.charts import PEOPLE
 from dashboards.export import formula_safe_csv
+from dashboards.people import Lead
+from dashboards.queries import unit_of
 from dashboards.theme import Palette
 from dashboards.vega import Chart
 
 ROW_PIXELS = 35
 TABLE_ROWS_SHOWN = 12
+CURRENCIES_ADDED_MAX = 8
+_ROWS = {"change": "changes", "movement": "movements", "episode": "payments"}
 
 
 def palette() -> Palette:
@@ -44,11 +48,13 @@ def card(
     course: Sequence[float] = (),
     is_more_better: bool | None = True,
     key: str = "",
+    lead: Lead | None = None,
 ) -> None:
     """One number: its change, its course, what it was made of, and its definition on demand.
 
     change: signed text, None where there is nothing to compare with. is_more_better None: the
     change is neither good nor bad. key: needed where two cards of a page may share a label.
+    lead: the rows that make the number; None where they stand on the same page.
     """
     colour: Literal["normal", "inverse", "off"] = (
         "off" if is_more_better is None else "normal" if is_more_better else "inverse"
@@ -65,6 +71,21 @@ def card(
             help=help_text,
         )
         st.caption(caption)
+        if lead is not None:
+            follow(lead, label)
+
+
+def follow(lead: Lead, label: str) -> None:
+    """Under a number: the way to its rows. label names the number for those who hear the page."""
+    rows = _ROWS.get(unit_of(lead.parts[0]), "who")
+    navigation.link(lead, f":primary[Show {rows}] *behind {label}*")
+
+
+def follow_each(leads: Mapping[str, Lead], *, key: str) -> None:
+    """Numbers of a line of text as links to their rows, by what each says; Markdown of ours."""
+    with st.container(horizontal=True, key=f"leads-{key}", gap="small"):
+        for label, lead in leads.items():
+            navigation.link(lead, f":primary[{label}]")
 
 
 def section(title: str, definition: str, *, shown: bool = True) -> None:
@@ -196,11 +217,13 @@ def listing(
     everything: Callable[[], pl.DataFrame],
     is_selectable: bool = False,
     opens_accounts: bool = False,
+    foot: str | None = None,
 ) -> int | None:
     """A table of the newest rows with their true number, and the whole of it as CSV.
 
     frame has a column `total`; everything fetches all rows when the download is asked for.
     opens_accounts: a chosen row leads to the page of its `account_id`. The chosen row otherwise.
+    foot: what all rows, shown or not, add up to; text of ours.
     """
     total = int(frame["total"][0]) if frame.height else 0
     shown = "" if frame.height == total else f", the first {formats.count(frame.height)} shown"
@@ -208,6 +231,8 @@ def listing(
         st.caption(f"{formats.counted(total, *noun)}{shown}", width="stretch")
         download(file_name, lambda: everything().drop("total"), key=f"{key}-csv")
     chosen = table(frame, columns, key=key, is_selectable=is_selectable or opens_accounts)
+    if foot is not None:
+        st.markdown(foot)
     if opens_accounts:
         say_and_open_account(frame, chosen)
     return chosen
@@ -218,6 +243,13 @@ def say_and_open_account(frame: pl.DataFrame, chosen: int | None) -> None:
     st.caption("Choose a row to see everything about that account.")
     if chosen is not None:
         navigation.open_account(str(frame["account_id"][chosen]))
+
+
+def say_and_open_lead(leads: Sequence[Lead], chosen: int | None) -> None:
+    """Under a table of numbers: what choosing a row does, and doing it."""
+    st.caption("Choose a row to see the rows behind its numbers.")
+    if chosen is not None:
+        navigation.open_lead(leads[chosen])
 
 
 def download(file_name: str, frame: Callable[[], pl.DataFrame], *, key: str) -> None:

@@ -68,6 +68,11 @@ class Filters:
         return datetime.combine(self.previous_first_day, time.min, UTC)
 
     @property
+    def previous_last_day(self) -> date:
+        """Last day of the period before."""
+        return self.first_day - timedelta(days=1)
+
+    @property
     def grain(self) -> str:
         """Bucket width that keeps a chart readable: `day`, `week` or `month`."""
         if self.days <= 45:

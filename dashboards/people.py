@@ -1,24 +1,26 @@
-"""Who is behind one cell of a chart, named in the address so that the view can be shared. Pure.
+"""The rows behind one number, named in the address so that the view can be shared. Pure.
 
-`?people=flow,free,business,2026-01-01,2026-03-31`: a kind, then what it takes to find the cell
-again; each part is percent-encoded, an empty one says "none" or "any".
+`?people=flow,free,business,2026-01-01,2026-03-31`: a kind, then what it takes to find the rows
+again; each part is percent-encoded, an empty one says "none" or "any". A number made of several
+(a share and what it is a share of, the period before) names each of them: `&of=…&of=…`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 import polars as pl
 
-from dashboards import definitions, formats
+from dashboards import definitions, people_told
 from dashboards.figures import STEP_LABELS
 from dashboards.filters import Filters
 
 PARTS_CHARACTERS_MAX: Final = 2_000
+PARTS_MAX: Final = 16
 
 
 def _is_day(text: str) -> bool:
@@ -36,6 +38,18 @@ def _is_day_or_any(text: str) -> bool:
     return not text or _is_day(text)
 
 
+def _is_instant(text: str) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return moment.utcoffset() == timedelta(0) and moment.isoformat() == text
+
+
+def _is_one_of(*texts: str) -> Callable[[str], bool]:
+    return texts.__contains__
+
+
 def _is_anything(_: str) -> bool:
     return True
 
@@ -46,14 +60,31 @@ KINDS: Final[dict[str, tuple[Callable[[str], bool], ...]]] = {
     "registered": (_is_anything, _is_day, _is_day),
     "others": (_is_day, _is_day, _is_day, _is_day),
     "converted": (_is_number_up_to(90), _is_anything, _is_day, _is_day),
+    "matured": (_is_number_up_to(90), _is_anything, _is_day, _is_day),
+    "maturing": (_is_number_up_to(90), _is_anything, _is_day, _is_day),
+    "came": (_is_one_of("registered", "workspace"), _is_instant),
     "paid-by": (_is_number_up_to(90), _is_day, _is_day),
     "paying": (_is_anything, _is_day),
+    "payers": (_is_day,),
+    "kept": (_is_anything, _is_day),
+    "left": (_is_anything, _is_day),
     "recovered": (_is_anything, _is_day, _is_day),
+    "judged": (_is_anything, _is_day, _is_day),
+    "returned": (_is_anything, _is_day, _is_day),
+    "overdue": (_is_one_of("", "late"), _is_anything),
+    "open": (_is_day,),
+    "owed": (_is_one_of("overdue", "recovered"), _is_instant),
     "retention": (_is_day_or_any, _is_number_up_to(24), _is_anything),
+    "started": (_is_day_or_any, _is_number_up_to(24), _is_anything),
     "flow": (_is_anything, _is_anything, _is_day, _is_day),
     "ageing": (definitions.BUCKET_LABELS.__contains__, _is_anything, _is_anything),
     "cancel": (_is_anything, _is_day, _is_day),
-    "movement": (definitions.MOVEMENT_LABELS.__contains__, _is_anything, _is_day, _is_day),
+    "movement": (_is_one_of("", *definitions.MOVEMENT_LABELS), _is_anything, _is_day, _is_day),
+    "shift": (definitions.MOVEMENT_LABELS.__contains__, _is_anything, _is_day),
+    "change": (definitions.CHANGE_LABELS.__contains__, _is_day, _is_day),
+    "moved": (definitions.CHANGE_LABELS.__contains__, _is_instant),
+    "lifecycle": (_is_one_of("", *definitions.LIFECYCLE_LABELS),),
+    "unpriced": (_is_anything,),
 }
 
 
@@ -69,10 +100,69 @@ class People:
         """What stands in the address bar."""
         return ",".join((self.kind, *(quote(part, safe="") for part in self.parts)))
 
+    @classmethod
+    def of(cls, kind: str, *parts: object) -> People:
+        """Parts as they are: days, instants, texts, None for nothing."""
+        return cls(kind, tuple("" if part is None else _written(part) for part in parts))
+
     @property
     def label(self) -> str:
         """Who they are, as plain text: it may hold names of plans, which are the sender's."""
-        return _LABELS[self.kind](*self.parts)
+        return people_told.LABELS[self.kind](*self.parts)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The way from a number to its rows: the parts it is made of, the first one shown at first.
+
+    sources: registration sources the number is narrowed to, all where empty.
+    """
+
+    parts: tuple[People, ...]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> dict[str, str | list[str]]:
+        """What stands in the address."""
+        wanted: dict[str, str | list[str]] = {"people": self.parts[0].address}
+        if len(self.parts) > 1:
+            wanted["of"] = [part.address for part in self.parts]
+        if self.sources:
+            wanted["source"] = list(self.sources)
+        return wanted
+
+
+def counted(kind: str, filters: Filters, *parts: object) -> Lead:
+    """The rows of the kind in the period and, if there is one, in the period before."""
+    return counted_each(filters, (kind, *parts))
+
+
+def counted_each(filters: Filters, *wanted: tuple[object, ...]) -> Lead:
+    """The rows of several kinds, each with its parts, in the period and then in the one before."""
+    windows = [(filters.first_day, filters.last_day)]
+    if filters.has_previous:
+        windows.append((filters.previous_first_day, filters.previous_last_day))
+    parts = [People.of(str(kind), *more, *days) for days in windows for kind, *more in wanted]
+    return Lead(tuple(parts), filters.sources)
+
+
+def levels(kind: str, filters: Filters, *parts: object) -> Lead:
+    """The rows of the kind at the end of the period and when it began."""
+    moments = (filters.last_day, filters.previous_last_day)
+    return Lead(tuple(People.of(kind, *parts, day) for day in moments), filters.sources)
+
+
+def read_all(addresses: Sequence[str], chosen: People) -> list[People]:
+    """The parts of a number that an address names, and the chosen one first if it is not there."""
+    named = [part for address in addresses[:PARTS_MAX] if (part := read(address)) is not None]
+    found = list(dict.fromkeys(named))
+    return found if chosen in found else [chosen, *found]
+
+
+def _written(part: object) -> str:
+    if isinstance(part, datetime):
+        return part.astimezone(UTC).isoformat()
+    return part.isoformat() if isinstance(part, date) else str(part)
 
 
 def days(*more: date) -> str:
@@ -124,94 +214,3 @@ def _last_day(begins: date, grain: str) -> date:
     if grain == "month":
         return (begins.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     return begins + timedelta(days={"day": 0, "week": 6}[grain])
-
-
-def _registered(source: str, first: str, last: str) -> str:
-    return f"Registered {_days(first, last)}{_from(source)}"
-
-
-def _others(first: str, last: str, *_: str) -> str:
-    return f"Registered {_days(first, last)} from a source that the chart does not name"
-
-
-def _converted(days: str, source: str, first: str, last: str) -> str:
-    return f"Registered {_days(first, last)}{_from(source)} and paid within {days} days"
-
-
-def _paid_by(day: str, first: str, last: str) -> str:
-    return f"Registered {_days(first, last)} and paid by day {day} after"
-
-
-def _paying(currency: str, day: str) -> str:
-    return f"Paying in {formats.currency_label(currency)} at the end of {_day(day)}"
-
-
-def _recovered(cause: str, first: str, last: str) -> str:
-    opened = f"Overdue {_days(first, last)}, {_cause(cause).lower()}"
-    return f"{opened}, and recovered within 30 days"
-
-
-def _funnel(step: str, first: str, last: str) -> str:
-    reached = "" if step == "registered" else f" who reached “{STEP_LABELS[step]}”"
-    return f"Registered {_days(first, last)}{reached}"
-
-
-def _retention(month: str, period: str, currency: str) -> str:
-    first = f"First paid in {date.fromisoformat(month):%B %Y}" if month else "Ever paid"
-    if currency:
-        first += f" in {formats.currency_label(currency)}"
-    if period == "0":
-        return first
-    return f"{first} and still paying {formats.counted(int(period), 'month')} later"
-
-
-def _flow(before: str, after: str, first: str, last: str) -> str:
-    return f"Went from {before or 'no plan'} to {after or 'no plan'} {_days(first, last)}"
-
-
-def _ageing(bucket: str, cause: str, currency: str) -> str:
-    what = f"{definitions.BUCKET_LABELS[bucket]}, {_cause(cause).lower()}"
-    of_currency = f", in {formats.currency_label(currency)}" if currency else ""
-    return f"Open overdue payments, {what}{of_currency}"
-
-
-def _cancel(cause: str, first: str, last: str) -> str:
-    return f"A paid plan ended {_days(first, last)}: {_cause(cause).lower()}"
-
-
-def _movement(movement: str, currency: str, first: str, last: str) -> str:
-    label = definitions.MOVEMENT_LABELS[movement]
-    return f"{label} in {formats.currency_label(currency)} {_days(first, last)}"
-
-
-def _cause(cause: str) -> str:
-    return definitions.CAUSE_LABELS.get(cause, "Unknown")
-
-
-def _from(source: str) -> str:
-    return f" from {source}" if source else ""
-
-
-def _day(day: str) -> str:
-    return formats.day(date.fromisoformat(day))
-
-
-def _days(first: str, last: str) -> str:
-    begin, end = _day(first), _day(last)
-    return f"on {begin}" if begin == end else f"from {begin} to {end}"
-
-
-_LABELS: Final[dict[str, Callable[..., str]]] = {
-    "registered": _registered,
-    "others": _others,
-    "converted": _converted,
-    "paid-by": _paid_by,
-    "paying": _paying,
-    "recovered": _recovered,
-    "funnel": _funnel,
-    "retention": _retention,
-    "flow": _flow,
-    "ageing": _ageing,
-    "cancel": _cancel,
-    "movement": _movement,
-}

@@ -132,6 +132,14 @@ STYLE_SHEET: Final = """
 [class*="st-key-cards"] > [data-testid="stLayoutWrapper"] { height: 100%; }
 [class*="st-key-card-"] { height: 100%; }
 [class*="st-key-card-"] > :last-child { margin-top: auto; }
+[class*="st-key-card-"] :is([data-testid="stPageLink"], .stButton) em {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+}
+[class*="st-key-card-"] [data-testid="stPageLink"] a { padding: 0; min-height: 1.75rem; }
+[data-testid="stPageLink"] a:hover p { text-decoration: underline; }
+[class*="st-key-card-"] :is([data-testid="stPageLink"], .stButton) p,
+[class*="st-key-leads-"] [data-testid="stPageLink"] p { font-size: .875rem; }
+[class*="st-key-leads-"] [data-testid="stPageLink"] a { padding-left: 0; }
 [class*="st-key-behind-"] { margin-top: -1.5rem; }
 [class*="st-key-behind-"] [role="group"] {
   background: transparent; border-color: transparent; min-height: 2rem; height: 2rem;

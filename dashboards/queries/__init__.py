@@ -10,6 +10,7 @@ every amount has its currency beside it.
 from __future__ import annotations
 
 from dashboards.queries.asking import EXPORT_ROWS_MAX, LIST_ROWS_MAX
+from dashboards.queries.behind import rows_behind, sums_behind, total_behind, unit_of
 from dashboards.queries.catalogue import (
     public_columns,
     unknown_event_types,
@@ -89,8 +90,12 @@ __all__ = [
     "registrations_by_bucket",
     "retention",
     "revenue_by_month",
+    "rows_behind",
     "sources",
+    "sums_behind",
     "time_to_paid",
+    "total_behind",
+    "unit_of",
     "unknown_event_types",
     "unpriced_plans",
     "waiting_deletions",

@@ -1,150 +1,205 @@
-"""Whom a cell of a chart is about (people.py); $cell holds its parts."""
+"""The rows behind one number (people.py): as many as it counts, or adding up to it.
+
+Asked only when somebody follows a number. At most `rows` come back, the newest or largest first;
+the total and the sums beside them are over all.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from dashboards.queries.asking import IN_SOURCES_IF_ANY
-from dashboards.queries.registrations import largest_sources
+import duckdb
+import polars as pl
 
-# Whom a cell of a chart is about (people.py); $cell holds its parts.
-PEOPLE_BEHIND: Final = {
-    "registered": """
-        select account_id
-        from fct_registration_funnel
-        where
-            $cell[1] in ('', source)
-            and registered_at >= $cell[2]::timestamptz
-            and registered_at < ($cell[3]::date + 1)::timestamptz
-    """,
-    "others": f"""
-        select account_id
-        from fct_registration_funnel
-        where
-            registered_at >= $cell[1]::timestamptz
-            and registered_at < ($cell[2]::date + 1)::timestamptz
-            and source not in (
-                {largest_sources("$cell[3]::date", "$cell[4]::date", IN_SOURCES_IF_ANY)}
-            )
-    """,
-    "converted": """
-        select account_id
-        from fct_registration_funnel
-        where
-            $cell[2] in ('', source)
-            and registered_at >= $cell[3]::timestamptz
-            and registered_at < ($cell[4]::date + 1)::timestamptz
-            and registered_at <= (select as_of from hooklake.build) - to_days($cell[1]::integer)
-            and paid_at < registered_at + to_days($cell[1]::integer)
-    """,
-    "paid-by": """
-        select account_id
-        from fct_registration_funnel
-        where
-            seconds_to_paid // 86400 <= $cell[1]::integer
-            and registered_at >= $cell[2]::timestamptz
-            and registered_at < ($cell[3]::date + 1)::timestamptz
-    """,
-    "paying": """
-        select account_id
-        from int_plan_periods
-        where
-            is_paid
-            and currency = $cell[1]
-            and valid_from < ($cell[2]::date + 1)::timestamptz
-            and (valid_to is null or valid_to >= ($cell[2]::date + 1)::timestamptz)
-    """,
-    "recovered": """
-        select account_id
-        from fct_overdue_episodes
-        where
-            status = 'recovered'
-            and coalesce(cause, '') = $cell[1]
-            and opened_at >= $cell[2]::timestamptz
-            and opened_at < ($cell[3]::date + 1)::timestamptz
-            and opened_at <= (select as_of from hooklake.build) - interval 720 hours
-            and closed_at < opened_at + interval 720 hours
-    """,
-    "funnel": """
-        select account_id
-        from fct_registration_funnel
-        where
-            registered_at >= $cell[2]::timestamptz
-            and registered_at < ($cell[3]::date + 1)::timestamptz
-            and case $cell[1]
-                when 'workspace' then workspace_at is not null
-                when 'paid' then paid_at is not null
-                when 'renewed' then renewed_at is not null
-                else true
-            end
-    """,
-    "retention": """
-        with firsts as (
-            select
-                account_id,
-                min(valid_from) as began,
-                arg_min(currency, valid_from) as currency
-            from int_plan_periods
-            where is_paid
-            group by account_id
-        ),
+from dashboards.filters import Filters
+from dashboards.people import People
+from dashboards.queries.asking import IN_SOURCES, LIST_ROWS_MAX, OF_SOURCES, frame_of
+from dashboards.queries.conditions import (
+    KEPT,
+    OF_ACCOUNTS,
+    OF_CHANGES,
+    OF_EPISODES,
+    OF_JOURNEYS,
+    OF_MOVEMENTS,
+    PAYERS,
+    PAYING,
+    RETAINED,
+)
 
-        judged as (
-            select
-                account_id,
-                began + to_months($cell[2]::integer)
-                + case when $cell[2] = '0' then interval 0 days else interval 4 days end as moment
-            from firsts
-            where
-                ($cell[1] = '' or date_trunc('month', began)::date = try_cast($cell[1] as date))
-                and $cell[3] in ('', currency)
-        )
 
-        select judged.account_id
-        from judged
-        inner join int_plan_periods as periods
-            on
-                judged.account_id = periods.account_id
-                and periods.valid_from <= judged.moment
-                and (periods.valid_to is null or periods.valid_to > judged.moment)
-        where
-            periods.is_paid
-            and judged.moment <= (select as_of from hooklake.build)
-    """,
-    "flow": """
-        select account_id
-        from fct_plan_changes
-        where
-            coalesce(from_plan_id, '') = $cell[1]
-            and coalesce(to_plan_id, '') = $cell[2]
-            and changed_at >= $cell[3]::timestamptz
-            and changed_at < ($cell[4]::date + 1)::timestamptz
-    """,
-    "ageing": """
-        select account_id
-        from fct_overdue_episodes
-        where
-            status = 'open'
-            and ageing_bucket = $cell[1]
-            and cause = $cell[2]
-            and $cell[3] in ('', currency)
-    """,
-    "cancel": """
-        select account_id
-        from fct_plan_changes
-        where
-            change_type = 'cancel'
-            and cause = $cell[1]
-            and changed_at >= $cell[2]::timestamptz
-            and changed_at < ($cell[3]::date + 1)::timestamptz
-    """,
-    "movement": """
-        select account_id
-        from fct_plan_changes
-        where
-            mrr_movement = $cell[1]
-            and currency = $cell[2]
-            and changed_at >= $cell[3]::timestamptz
-            and changed_at < ($cell[4]::date + 1)::timestamptz
-    """,
+@dataclass(frozen=True)
+class Unit:
+    """What a row is. columns and order: SQL; of_sources: a clause over the rows.
+
+    sums: amounts that may be added up within the row's currency; middle: the column whose median
+    a number is, if one is.
+    """
+
+    columns: str
+    order: str
+    of_sources: str = OF_SOURCES
+    sums: tuple[str, ...] = ()
+    middle: str = ""
+
+
+UNITS: Final = {
+    "journey": Unit(
+        "account_id, source, registered_at, workspace_at, paid_at, first_paid_plan_id, renewed_at,"
+        " seconds_to_paid / 86400 as days_to_paid",
+        "registered_at desc, account_id",
+        IN_SOURCES,
+        middle="seconds_to_paid",
+    ),
+    "change": Unit(
+        "changed_at, account_id, change_type, from_plan_id, to_plan_id, mrr_movement,"
+        " (account_mrr_after - account_mrr_before)::double as moved, currency, cause,"
+        " subscription_id",
+        "changed_at desc, change_id",
+        IN_SOURCES,
+        sums=("moved",),
+    ),
+    "movement": Unit(
+        "occurred_at, account_id, mrr_movement, account_mrr_before::double as account_mrr_before,"
+        " account_mrr_after::double as account_mrr_after,"
+        " (account_mrr_after - account_mrr_before)::double as moved, currency",
+        "occurred_at desc, account_id",
+        IN_SOURCES,
+        sums=("moved",),
+    ),
+    "episode": Unit(
+        "opened_at, account_id, cause, status, amount::double as amount, currency, due_date,"
+        " days_overdue, closed_at, days_to_close, notices, workspace_id, payment_id",
+        "opened_at desc, episode_id",
+        sums=("amount",),
+        middle="days_to_close",
+    ),
+    "payer": Unit("account_id, plans, since", "since desc, account_id"),
+    "paying": Unit(
+        "account_id, plans, since, mrr::double as mrr, currency",
+        "mrr desc, account_id",
+        sums=("mrr",),
+    ),
+    "kept": Unit(
+        "account_id, mrr_start::double as mrr_start, mrr_end::double as mrr_end,"
+        " mrr_kept::double as mrr_kept, currency, is_paying",
+        "mrr_start - mrr_end desc, account_id",
+        sums=("mrr_start", "mrr_end", "mrr_kept"),
+    ),
+    "retained": Unit(
+        "account_id, first_paid_at, judged_at, is_paying, mrr_start::double as mrr_start,"
+        " mrr_then::double as mrr_then, currency",
+        "first_paid_at desc, account_id",
+        sums=("mrr_start", "mrr_then"),
+    ),
+    "account": Unit(
+        "account_id, lifecycle, coalesce(source, 'unknown') as source, registered_at,"
+        " first_paid_at, current_plan_id, mrr::double as mrr, currency, workspaces_live,"
+        " open_overdue, last_event_at",
+        "last_event_at desc nulls last, account_id",
+    ),
 }
+
+
+def _of(table: str, unit: str, conditions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {
+        kind: (unit, f"select * from {table} where {condition}")
+        for kind, condition in conditions.items()
+    }
+
+
+_KINDS: Final = {
+    **_of("fct_registration_funnel", "journey", OF_JOURNEYS),
+    **_of("fct_plan_changes", "change", OF_CHANGES),
+    **_of("hooklake_inner.int_mrr_movements", "movement", OF_MOVEMENTS),
+    **_of("fct_overdue_episodes", "episode", OF_EPISODES),
+    **_of("dim_accounts", "account", OF_ACCOUNTS),
+    "payers": ("payer", PAYERS),
+    "paying": ("paying", PAYING),
+    "kept": ("kept", KEPT.format(more="")),
+    "left": ("kept", KEPT.format(more="and not bool_or(is_at_end)")),
+    "started": ("retained", RETAINED.format(having="")),
+    "retention": ("retained", RETAINED.format(having="having bool_or(is_then)")),
+}
+
+
+def unit_of(people: People) -> str:
+    """What each row is: one of UNITS."""
+    return _KINDS[people.kind][0]
+
+
+def rows_behind(
+    connection: duckdb.DuckDBPyConnection,
+    filters: Filters,
+    people: People,
+    rows: int = LIST_ROWS_MAX,
+) -> pl.DataFrame:
+    """The rows with the columns of their unit; `total` says how many there are."""
+    unit = UNITS[unit_of(people)]
+    return frame_of(
+        connection,
+        f"""
+        {_behind(people, filters)}
+
+        select {unit.columns}, (select count(*) from behind) as total
+        from behind
+        order by {unit.order}
+        limit $rows
+        """,
+        filters,
+        cell=list(people.parts),
+        rows=rows,
+    )
+
+
+def total_behind(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, people: People
+) -> pl.DataFrame:
+    """One row: rows, accounts, median and p90 (NULL where the unit has no middle)."""
+    middle = UNITS[unit_of(people)].middle
+    return frame_of(
+        connection,
+        f"""
+        {_behind(people, filters)}
+
+        select
+            count(*) as rows,
+            count(distinct account_id) as accounts,
+            {f"quantile_cont({middle}, 0.5)" if middle else "null::double"} as median,
+            {f"quantile_cont({middle}, 0.9)" if middle else "null::double"} as p90
+        from behind
+        """,
+        filters,
+        cell=list(people.parts),
+    )
+
+
+def sums_behind(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, people: People
+) -> pl.DataFrame:
+    """currency and the unit's sums in it, the currency of most rows first; no row without sums."""
+    sums = UNITS[unit_of(people)].sums
+    if not sums:
+        return pl.DataFrame(schema={"currency": pl.String})
+    columns = UNITS[unit_of(people)].columns
+    return frame_of(
+        connection,
+        f"""
+        {_behind(people, filters)}
+
+        select currency, {", ".join(f"coalesce(sum({name}), 0) as {name}" for name in sums)}
+        from (select {columns} from behind)
+        where currency is not null
+        group by currency
+        order by count(*) desc, currency
+        """,
+        filters,
+        cell=list(people.parts),
+    )
+
+
+def _behind(people: People, filters: Filters) -> str:
+    unit, selected = _KINDS[people.kind]
+    narrowed = UNITS[unit].of_sources if filters.sources else ""
+    return f"with behind as (select * from ({selected}) where true {narrowed})"

@@ -10,9 +10,7 @@ import duckdb
 import polars as pl
 
 from dashboards.filters import Filters
-from dashboards.people import People
 from dashboards.queries.asking import FROM_SOURCES, LIST_ROWS_MAX, frame_of
-from dashboards.queries.behind import PEOPLE_BEHIND
 
 
 def plans(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -52,17 +50,13 @@ def accounts(
     lifecycles: Sequence[str] = (),
     plan_ids: Sequence[str] = (),
     is_overdue: bool = False,
-    people: People | None = None,
     rows: int = LIST_ROWS_MAX,
 ) -> pl.DataFrame:
     """Accounts that fit, the last active first; `total` says how many there are.
 
     search: part of the e-mail address, or a whole workspace id; an empty choice is no condition.
-    people: those behind one cell of a chart.
     """
     clauses = [FROM_SOURCES if filters.sources else ""]
-    if people is not None:
-        clauses.append(f"and account_id in ({PEOPLE_BEHIND[people.kind]})")
     if search:
         clauses.append(
             """
@@ -86,11 +80,10 @@ def accounts(
         "search": search.strip(),
         "lifecycles": list(lifecycles),
         "plan_ids": list(plan_ids),
-        "cell": [] if people is None else list(people.parts),
         "rows": rows,
     }
     since = None
-    if people is None and not search:
+    if not search:
         since = _last_one_active(connection, fitting, filters, values)
     return frame_of(
         connection,

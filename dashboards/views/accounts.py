@@ -10,8 +10,10 @@ import streamlit as st
 from dashboards import components, definitions, figures, formats, journeys, people
 from dashboards.charts import PEOPLE
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
+from dashboards.views import behind
 
 LIFECYCLES = tuple(definitions.LIFECYCLE_LABELS)
 SEARCH_LETTERS_MAX = 254
@@ -19,10 +21,14 @@ ACCOUNT = "account"
 
 
 def draw(source: Source, filters: Filters) -> None:
-    """The whole page: one account where the address names one, else the list."""
+    """The whole page: one account or the rows behind a number where the address says so."""
     chosen = st.query_params.get(ACCOUNT)
     if chosen:
         _one(source, chosen[:SEARCH_LETTERS_MAX].strip().lower())
+        return
+    wanted = people.read(st.query_params.get(PEOPLE, ""))
+    if wanted is not None:
+        behind.draw(source, filters, wanted)
     else:
         _all(source, filters)
 
@@ -40,6 +46,10 @@ def _all(source: Source, filters: Filters) -> None:
                 help_text=definitions.LIFECYCLES[lifecycle],
                 caption=f"{formats.percent(formats.rate(number, everybody))} of "
                 f"{formats.counted(everybody, 'account')}",
+                lead=Lead(
+                    (People.of("lifecycle", lifecycle), People.of("lifecycle", None)),
+                    filters.sources,
+                ),
             )
     with st.container(horizontal=True, vertical_alignment="bottom", key="account-filters"):
         search = st.text_input(
@@ -68,44 +78,20 @@ def _all(source: Source, filters: Filters) -> None:
         key="lifecycle",
         bind="query-params",
     )
-    chosen = people.read(st.query_params.get(PEOPLE, ""))
-    if chosen is not None:
-        _say_who(chosen)
-    wanted = ((search or "").strip(), tuple(lifecycles), tuple(plan_ids), is_overdue, chosen)
+    wanted = ((search or "").strip(), tuple(lifecycles), tuple(plan_ids), is_overdue)
     frame = source.ask("accounts", filters, *wanted)
     if frame.is_empty():
         components.nothing("No account fits. Search for less, or choose fewer conditions.")
         return
-    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     components.listing(
         frame.with_columns(pl.col("lifecycle").replace(definitions.LIFECYCLE_LABELS)),
-        {
-            "account_id": text("Account", width="medium"),
-            "lifecycle": text("Where they are"),
-            "source": text("Source"),
-            "registered_at": _instant("Registered (UTC)"),
-            "current_plan_id": text("Plan"),
-            "mrr": number("MRR", format="%.2f"),
-            "currency": text("Currency"),
-            "workspaces_live": number("Workspaces"),
-            "open_overdue": number("Overdue"),
-            "last_event_at": _instant("Last event (UTC)"),
-        },
+        behind.account_columns(),
         key="accounts",
         noun=("account", "accounts"),
         file_name="accounts.csv",
         everything=lambda: source.ask("accounts", filters, *wanted, rows=EXPORT_ROWS_MAX),
         opens_accounts=True,
     )
-
-
-def _say_who(chosen: people.People) -> None:
-    """Whom a cell of another page has led to, and the way back to everybody."""
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="people"):
-        st.text(f"Only: {chosen.label}")
-        if st.button("Show everybody", key="everybody"):
-            del st.query_params[PEOPLE]
-            st.rerun()
 
 
 def _one(source: Source, account_id: str) -> None:

@@ -88,7 +88,8 @@ def _progress(items: list[Item]) -> None:
     st.progress(seen / len(items), text=f"{seen} of {len(items)} seen and proved")
     st.caption(
         "What this installation has ever received and proved, from the receiver's ledger; looked "
-        "at again every few seconds. Test deliveries count like any other."
+        "at again every few seconds. Test deliveries count like any other. `hooklake log` lists "
+        "the deliveries, `hooklake log --event plan_changed` those of one event."
     )
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.queries import WINDOWS
 from dashboards.source import Source
 from dashboards.views.overview import conversion_card
@@ -65,7 +66,7 @@ def _comparison(by_day: pl.DataFrame, filters: Filters) -> None:
             "one has had longer to come this far; the cards below compare equal times."
         )
         number, share = st.column_config.NumberColumn, "%.1f %%"
-        components.table(
+        chosen = components.table(
             compared,
             {
                 "label": st.column_config.TextColumn("Step"),
@@ -76,7 +77,10 @@ def _comparison(by_day: pl.DataFrame, filters: Filters) -> None:
                 "points": number("Change, points", format="%+.1f"),
             },
             key="comparison",
+            is_selectable=True,
         )
+        leads = [people.counted("funnel", filters, step) for step in figures.STEPS]
+        components.say_and_open_lead(leads, chosen)
 
 
 def _time_cards(source: Source, filters: Filters) -> None:
@@ -94,6 +98,7 @@ def _time_cards(source: Source, filters: Filters) -> None:
             help_text=definitions.TIME_TO_PAID,
             caption=f"{share} of {formats.counted(paid, 'payer')} were faster"
             + (f"; before: {formats.span(earlier)}" if earlier is not None else ""),
+            lead=people.counted("funnel", filters, "paid"),
         )
 
 
@@ -145,6 +150,15 @@ def _cohorts(by_day: pl.DataFrame, filters: Filters) -> None:
             f"Not drawn: {formats.counted(figures.total(unripe, 'registered'), 'registration')} "
             f"of the last {formats.counted(unripe.height, filters.grain)}, of whom nobody has had "
             f"{days} days yet."
+        )
+        first = max(filters.first_day, min(unripe["cohort"].to_list()))
+        components.follow_each(
+            {
+                "Show who they are": Lead(
+                    (People.of("registered", None, first, filters.last_day),), filters.sources
+                )
+            },
+            key="unripe",
         )
 
 
@@ -206,7 +220,7 @@ def _source_table(source: Source, filters: Filters) -> None:
         components.download("funnel-by-source.csv", lambda: frame, key="funnel-csv")
     count, share = "localized", "%.1f %%"
     number, matured = st.column_config.NumberColumn, "Of those who have had {} days"
-    components.table(
+    chosen = components.table(
         frame,
         {
             "source": st.column_config.TextColumn("Source"),
@@ -222,4 +236,16 @@ def _source_table(source: Source, filters: Filters) -> None:
             "paid_90_percent": number("in 90 days", format=share, help=matured.format(90)),
         },
         key="by-source",
+        is_selectable=True,
     )
+    days = (filters.first_day, filters.last_day)
+    parts = (
+        *(People.of("funnel", step, *days) for step in figures.STEPS),
+        *(
+            People.of(kind, window, None, *days)
+            for window in WINDOWS
+            for kind in ("converted", "matured")
+        ),
+    )
+    leads = [Lead(parts, (str(name),)) for name in frame["source"]]
+    components.say_and_open_lead(leads, chosen)

@@ -19,6 +19,11 @@ from ingest.errors import HooklakeError, LedgerError
 from warehouse.reader import published
 
 LOOK_SECONDS: Final = 5
+BEHIND_A_COUNT: Final = (
+    "The deliveries behind a count: `hooklake log --verdict duplicate`, and likewise `accepted`, "
+    "`quarantined`, `rejected`; `hooklake log 12` follows one of them to every row it made. Those "
+    "that the ledger has let go of since are counted still."
+)
 BODY_LETTERS_MAX: Final = 20_000
 # for each window: its length, its bucket, the unit of the bucket in words
 WINDOWS: Final = {
@@ -42,7 +47,8 @@ def draw(source: Source, _: Filters) -> None:
     if waiting:
         st.warning(
             f"**{formats.counted(waiting, 'deletion')} of workspaces nobody is known to own.** "
-            "They count as soon as another event tells the owner."
+            "They count as soon as another event tells the owner. Which they are: `select * from "
+            "events where event_type = 'workspace_deleted' and account_id is null` on the page SQL."
         )
     if not unknown.is_empty():
         components.section("Unknown event types", definitions.UNKNOWN_TYPES)
@@ -55,6 +61,7 @@ def draw(source: Source, _: Filters) -> None:
             },
             key="unknown-types",
         )
+        st.caption("The events: `select * from events where event_type = 'other'` on the page SQL.")
 
 
 def draw_ledger(installation: Installation) -> None:
@@ -83,6 +90,7 @@ def draw_ledger(installation: Installation) -> None:
             st.text(str(error))
             return
         _cards(installation, found)
+        st.caption(BEHIND_A_COUNT)
         _course(found, window)
         _stream(found)
         _quarantine(installation.data_dir.ledger, found)

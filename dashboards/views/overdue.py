@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
 
@@ -34,6 +35,10 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
             formats.count(figures.total(ageing, "episodes")),
             help_text=definitions.OPEN_OVERDUE,
             caption=f"{formats.count(late)} past the due date",
+            lead=Lead(
+                (People.of("overdue", None, None), People.of("overdue", "late", None)),
+                filters.sources,
+            ),
         )
         for position, currency in enumerate(figures.currencies(ageing, "amount")):
             of_currency = ageing.filter(pl.col("currency") == currency)
@@ -44,6 +49,7 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
                 + " An episode whose notices state no amount adds nothing here.",
                 caption=f"in {formats.counted(figures.total(of_currency, 'episodes'), 'episode')}",
                 key=f"amount-{position}",
+                lead=Lead((People.of("overdue", None, currency),), filters.sources),
             )
         for cause in CAUSES[:2]:
             of_cause = rates.filter(pl.col("cause") == cause)
@@ -56,6 +62,13 @@ def _cards(source: Source, filters: Filters, ageing: pl.DataFrame) -> None:
                 help_text=definitions.RECOVERY,
                 caption=f"{formats.count(recovered)} of {formats.count(matured)} within 30 days"
                 + (f"; median {median:.0f} days" if median is not None else ""),
+                lead=Lead(
+                    tuple(
+                        People.of(kind, cause, filters.first_day, filters.last_day)
+                        for kind in ("recovered", "judged", "returned")
+                    ),
+                    filters.sources,
+                ),
             )
 
 

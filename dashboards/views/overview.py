@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 import streamlit as st
@@ -10,6 +10,7 @@ import streamlit as st
 from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.figures import Balance, Share
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.queries import WINDOWS
 from dashboards.source import Source
 
@@ -64,6 +65,7 @@ def _registered(funnel: pl.DataFrame, filters: Filters) -> None:
         change=formats.relative_change(now, before) if filters.has_previous else None,
         change_label=filters.previous_label,
         course=figures.daily(funnel, filters, "cohort_date", "registered"),
+        lead=people.counted("registered", filters, None),
     )
 
 
@@ -86,6 +88,9 @@ def conversion_card(funnel: pl.DataFrame, filters: Filters, days: int) -> None:
         change=formats.points(_difference(now, before)) if filters.has_previous else None,
         change_label=filters.previous_label,
         course=figures.conversion_course(funnel, filters, days),
+        lead=people.counted_each(
+            filters, *((kind, days, None) for kind in ("converted", "matured", "maturing"))
+        ),
     )
 
 
@@ -99,6 +104,7 @@ def _paying(source: Source, filters: Filters) -> None:
         change=formats.signed(paying.now - paying.before),
         change_label="in the period",
         course=figures.thinned(paying.course),
+        lead=people.levels("payers", filters),
     )
 
 
@@ -113,6 +119,7 @@ def _mrr(mrr: pl.DataFrame, currency: str, position: int, filters: Filters) -> N
         change_label="in the period",
         course=figures.thinned(level.course),
         key=f"mrr-{position}",
+        lead=people.levels("paying", filters, currency),
     )
 
 
@@ -137,6 +144,13 @@ def _churned(source: Source, filters: Filters) -> None:
         change_label=filters.previous_label,
         course=figures.daily(churn, filters, "day", "accounts"),
         is_more_better=False,
+        lead=Lead(
+            (
+                *people.counted("movement", filters, "churn", None).parts,
+                People.of("payers", filters.previous_last_day),
+            ),
+            filters.sources,
+        ),
     )
 
 
@@ -164,6 +178,7 @@ def _open_overdue(source: Source, filters: Filters) -> None:
         change_label="in the period",
         course=[float(by_moment.get(moment, 0)) for moment in moments],
         is_more_better=False,
+        lead=people.levels("open", filters),
     )
 
 
@@ -192,6 +207,10 @@ def _last_day(source: Source, filters: Filters) -> None:
                     else "normal",
                     delta_description=None if now != before else "as before",
                 )
+                components.follow(
+                    _happened(what, as_of, filters),
+                    f"{definitions.HAPPENED_LABELS[what]} in the last 24 hours",
+                )
     latest = source.ask("happened_latest", filters, as_of)
     if latest.is_empty():
         components.nothing("Nothing happened in the last 24 hours that these filters let through.")
@@ -214,6 +233,14 @@ def _last_day(source: Source, filters: Filters) -> None:
             is_selectable=True,
         )
         components.say_and_open_account(latest, chosen)
+
+
+def _happened(what: str, as_of: datetime, filters: Filters) -> Lead:
+    """Those of the 24 hours up to as_of, and of the 24 before."""
+    kind = {"registered": "came", "workspace": "came", "overdue": "owed", "recovered": "owed"}
+    moments = (as_of, as_of - timedelta(hours=24))
+    parts = (People.of(kind.get(what, "moved"), what, moment) for moment in moments)
+    return Lead(tuple(parts), filters.sources)
 
 
 def _registrations_chart(source: Source, filters: Filters) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,7 @@ import streamlit as st
 
 from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.queries import EXPORT_ROWS_MAX
 from dashboards.source import Source
 
@@ -67,6 +69,7 @@ def _cards(counts: pl.DataFrame, filters: Filters) -> None:
                 change_label=filters.previous_label,
                 course=figures.daily(of_kind, filters, "day", "changes"),
                 is_more_better=is_good,
+                lead=people.counted("change", filters, kind),
             )
 
 
@@ -102,6 +105,15 @@ def _movements(source: Source, filters: Filters) -> None:
         of_currency = frame.filter(pl.col("currency") == currency)
         net = figures.float_total(of_currency, "amount")
         st.markdown(f"**{code}** · net {formats.money(net, code)} a month in the period")
+        period = (filters.first_day, filters.last_day)
+        components.follow_each(
+            {
+                f"Show every movement in {code}": Lead(
+                    (People.of("movement", None, currency, *period),), filters.sources
+                )
+            },
+            key=f"net-{position}",
+        )
         led = people.behind(of_currency, "movement", ["movement", "currency"], filters, "month")
         components.chart_of_people(
             charts.movements(led, code, by_count=unit == "changes", palette=components.palette()),
@@ -129,7 +141,7 @@ def _kept(source: Source, filters: Filters) -> None:
         with components.cards(f"kept-{position}", small=True):
             _kept_cards(months[0], months[1] if len(months) > 1 else {}, position)
     text, number, share = st.column_config.TextColumn, st.column_config.NumberColumn, "%.1f %%"
-    components.table(
+    chosen = components.table(
         frame.with_columns(
             pl.col("nrr", "grr", "logo_churn") * 100,
             pl.col("month").dt.strftime("%b %Y")
@@ -152,17 +164,39 @@ def _kept(source: Source, filters: Filters) -> None:
         },
         key="revenue",
         rows_shown=6,
+        is_selectable=True,
+    )
+    components.say_and_open_lead(
+        [_of_month(row["month"], row["currency"]) for row in frame.iter_rows(named=True)], chosen
+    )
+
+
+def _of_month(month: date, currency: str) -> Lead:
+    """Who paid when the month began and when it ended, and all that moved their MRR in it."""
+    last = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return Lead(
+        (
+            People.of("kept", currency, month),
+            *(
+                People.of("shift", movement, currency, month)
+                for movement in definitions.MOVEMENT_LABELS
+            ),
+            People.of("left", currency, month),
+            People.of("paying", currency, last),
+        )
     )
 
 
 def _kept_cards(month: dict[str, Any], before: dict[str, Any], position: int) -> None:
     code = formats.currency_label(month["currency"])
+    months = [known["month"] for known in (month, before) if known]
     for name, label, meaning, numerator, denominator, is_money in (
         ("nrr", "NRR", definitions.NRR, "expanded_mrr", "mrr_start", True),
         ("grr", "GRR", definitions.GRR, "retained_mrr", "mrr_start", True),
         ("logo_churn", "Logo churn", definitions.LOGO_CHURN, "churned_accounts",
          "paying_accounts_start", False),
     ):  # fmt: skip
+        kinds = ("kept",) if is_money else ("left", "kept")
         now, earlier = month[name], before.get(name)
         made_of = (
             formats.money(month[part], code) if is_money else formats.count(month[part])
@@ -177,6 +211,9 @@ def _kept_cards(month: dict[str, Any], before: dict[str, Any], position: int) ->
             change_label="vs the month before",
             is_more_better=name != "logo_churn",
             key=f"{name}-{position}",
+            lead=Lead(
+                tuple(People.of(kind, month["currency"], at) for at in months for kind in kinds)
+            ),
         )
 
 
@@ -197,13 +234,14 @@ def _cancels(source: Source, filters: Filters) -> None:
     )
     causes = frame.group_by("cause").agg(pl.col("cancels").sum()).sort("cancels", descending=True)
     all_of_them = figures.total(causes, "cancels")
-    st.caption(
-        " · ".join(
-            f"{definitions.CAUSE_LABELS.get(cause or '', 'Unknown')} "
-            f"{formats.percent(formats.rate(cancels, all_of_them))} ({formats.count(cancels)})"
-            for cause, cancels in causes.iter_rows()
+    leads = {}
+    for cause, cancels in causes.iter_rows():
+        share = formats.percent(formats.rate(cancels, all_of_them))
+        label = definitions.CAUSE_LABELS.get(cause or "", "Unknown")
+        leads[f"{label} {share} ({formats.count(cancels)})"] = Lead(
+            (People.of("cancel", cause, filters.first_day, filters.last_day),), filters.sources
         )
-    )
+    components.follow_each(leads, key="causes")
 
 
 def _list(source: Source, filters: Filters) -> None:

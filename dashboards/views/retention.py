@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards import charts, components, definitions, figures, formats, people
 from dashboards.filters import Filters
+from dashboards.people import Lead, People
 from dashboards.source import Source
 
 MILESTONES = (1, 3, 6, 12)
@@ -88,6 +89,11 @@ def _cards(curve: pl.DataFrame, measure: str, currency: str | None) -> None:
                 caption=f"{formats.count(kept)} of {formats.count(matured)} {noun}"
                 if matured
                 else f"nobody's {formats.counted(months, 'month')} are over yet",
+                lead=Lead(
+                    tuple(
+                        People.of(kind, None, months, currency) for kind in ("retention", "started")
+                    )
+                ),
             )
 
 

@@ -164,6 +164,12 @@ select
     sum(account_mrr_after - account_mrr_before)::decimal(18, 2) as account_mrr_delta
 from fct_plan_changes
 group by all;
+create view hooklake_inner.int_mrr_movements as
+select
+    account_id, currency, source, changed_at as occurred_at, account_mrr_before, account_mrr_after,
+    mrr_movement
+from fct_plan_changes
+where currency is not null;
 """
 
 # What the receiver would have stored for those lives, as far as the facts tell.
