@@ -17,6 +17,7 @@ from typing import Final
 
 import apsw
 import duckdb
+import polars as pl
 
 from ingest.catalogue import LakeFile
 from ingest.errors import RefusedError, UsageError
@@ -188,8 +189,12 @@ def _gather(reader: duckdb.DuckDBPyConnection, ledger: apsw.Connection | None) -
         "select distinct account_id, owner_id, workspace_id from inbox"
         " where seq > (select coalesce(max(last_seq), 0) from landings where status = 'landed')"
     ).fetchall()
-    if waiting:
-        reader.executemany("insert into stated values (?, ?, ?)", waiting)
+    if waiting:  # may be hundreds of thousands, and DuckDB takes a millisecond for each by itself
+        names = ("account_id", "owner_id", "workspace_id")
+        frame = pl.DataFrame(waiting, schema=dict.fromkeys(names, pl.String()), orient="row")
+        reader.register("waiting", frame.to_arrow())
+        reader.execute("insert into stated select * from waiting")
+        reader.unregister("waiting")
 
 
 def _other_forms(person: Person, reader: duckdb.DuckDBPyConnection) -> frozenset[str]:
