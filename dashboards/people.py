@@ -88,6 +88,15 @@ KINDS: Final[dict[str, tuple[Callable[[str], bool], ...]]] = {
 }
 
 
+# The parts are those of the kind that is the share.
+_SHARE_OF: Final = {
+    "converted": ("matured", "maturing"),
+    "retention": ("started",),
+    "recovered": ("judged", "returned"),
+    "left": ("kept",),
+}
+
+
 @dataclass(frozen=True)
 class People:
     """kind: one of KINDS; parts: as many as it wants, each of the form it wants."""
@@ -153,10 +162,22 @@ def levels(kind: str, filters: Filters, *parts: object) -> Lead:
 
 
 def read_all(addresses: Sequence[str], chosen: People) -> list[People]:
-    """The parts of a number that an address names, and the chosen one first if it is not there."""
+    """The parts of a number that an address names, the chosen one among them.
+
+    Where it names none, as after a mark, they are the chosen one and what it is a share of.
+    """
     named = [part for address in addresses[:PARTS_MAX] if (part := read(address)) is not None]
     found = list(dict.fromkeys(named))
-    return found if chosen in found else [chosen, *found]
+    if chosen in found:
+        return found
+    return [chosen, *found] if found else [chosen, *_bases(chosen)]
+
+
+def _bases(chosen: People) -> list[People]:
+    """All of whom the chosen ones are a share."""
+    if chosen.kind == "paid-by" or (chosen.kind == "funnel" and chosen.parts[0] != "registered"):
+        return [People.of("registered", None, *chosen.parts[-2:])]
+    return [People(kind, chosen.parts) for kind in _SHARE_OF.get(chosen.kind, ())]
 
 
 def _written(part: object) -> str:

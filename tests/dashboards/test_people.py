@@ -244,6 +244,38 @@ def test_every_mark_is_in_a_list_beneath_its_chart(full_dir: Path, place: str, c
         assert box.value is None and box.options and len(set(box.options)) == len(box.options)
 
 
+@pytest.mark.parametrize(
+    ("address", "of"),
+    [
+        ("converted,30,,2026-01-01,2026-01-31", ["matured,30,,2026-01-01,2026-01-31",
+                                                  "maturing,30,,2026-01-01,2026-01-31"]),
+        ("retention,2026-01-01,3,", ["started,2026-01-01,3,"]),
+        ("recovered,wallet_short,2026-01-01,2026-01-31",
+         ["judged,wallet_short,2026-01-01,2026-01-31",
+          "returned,wallet_short,2026-01-01,2026-01-31"]),
+        ("funnel,paid,2026-01-01,2026-01-31", ["registered,,2026-01-01,2026-01-31"]),
+        ("funnel,registered,2026-01-01,2026-01-31", []),
+        ("paid-by,7,2026-01-01,2026-01-31", ["registered,,2026-01-01,2026-01-31"]),
+        ("payers,2026-01-01", []),
+    ],
+)  # fmt: skip
+def test_a_mark_that_is_a_share_leads_to_what_it_is_a_share_of(address: str, of: list[str]) -> None:
+    chosen = people.read(address)
+    assert chosen is not None
+    assert [part.address for part in people.read_all([], chosen)] == [address, *of]
+    assert all(people.read(part) is not None for part in of)
+
+
+def test_the_parts_an_address_names_are_kept_in_order_once_and_bounded() -> None:
+    chosen = People("payers", ("2026-01-01",))
+    other = "payers,2025-12-31"
+    assert people.read_all([other, "nonsense", chosen.address, other], chosen) == [
+        People("payers", ("2025-12-31",)), chosen,
+    ]  # fmt: skip
+    many = [f"payers,2025-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    assert len(people.read_all(many, chosen)) == people.PARTS_MAX + 1
+
+
 def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
     frame = pl.DataFrame({"before": ["a,b%2C&"], "after": [None]}, schema_overrides={"after": str})
     period = Filters(date(2026, 1, 1), date(2026, 1, 1))
@@ -271,6 +303,15 @@ def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
         "paying,USD,now",
         "others,2026-01-01,2026-01-31,2026-01-01",
         "ageing,soon,wallet_short,",
+        "payers,2026-13-01",
+        "kept,USD",
+        "came,left,2026-01-01T00:00:00+00:00",
+        "came,registered,2026-01-01T00:00:00",
+        "came,registered,2026-01-01T00:00:00+01:00",
+        "came,registered,yesterday",
+        "overdue,soon,USD",
+        "movement,anything,USD,2026-01-01,2026-01-31",
+        "lifecycle,alive",
         "flow,a,b,2026-01-01,2026-01-31,more",
     ],
 )
