@@ -72,7 +72,7 @@ KEPT: Final = (
 MISSING_RENEWALS: Final = (
     f"{_said('missing_renewal')} {_named('expected_renewal')} Listed by that day, of the period."
 )
-CAUSES: Final = _said("cancel_cause")
+CAUSES: Final = _named("cancel_cause")
 AGEING: Final = (
     f"Everything open now, by days overdue: {glossary()['days_overdue'].definition} The period "
     "chosen above does not apply."

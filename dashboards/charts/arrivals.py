@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import polars as pl
 
@@ -11,9 +12,17 @@ from dashboards.charts.parts import HEIGHT, coloured, count_axis, stacked
 from dashboards.theme import Palette
 from dashboards.vega import Chart, Layer, chart, shows
 
+BUCKETS_SHOWN_MIN: Final = 24
 
-def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> Chart:
-    """Stacked columns over time by verdict. frame: bucket (instant), verdict, deliveries."""
+
+def deliveries(
+    frame: pl.DataFrame, bucket: timedelta, palette: Palette, *, until: datetime
+) -> Chart:
+    """Stacked columns over time by verdict. frame: bucket (instant), verdict, deliveries.
+
+    until: the end of the axis, which then begins with the oldest bucket or BUCKETS_SHOWN_MIN
+    buckets before, so that a single one does not fill the width.
+    """
     labels = definitions.VERDICT_LABELS
     order = [label for name, label in labels.items() if name in set(frame["verdict"])]
     colours = dict(
@@ -32,7 +41,7 @@ def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> Char
             x=shows(
                 "bucket_from:T",
                 title=None,
-                scale={"type": "utc", "padding": 8},
+                scale={"type": "utc", "padding": 8} | _domain(frame, bucket, until),
                 axis={
                     "format": "%e %b" if bucket >= timedelta(hours=6) else "%H:%M",
                     "grid": False,
@@ -58,3 +67,13 @@ def deliveries(frame: pl.DataFrame, bucket: timedelta, palette: Palette) -> Char
         )
     )
     return chart(figure, height=HEIGHT - 60)
+
+
+def _domain(frame: pl.DataFrame, bucket: timedelta, until: datetime) -> dict[str, Any]:
+    """The axis in milliseconds, in whole buckets: it stays as it is while one lasts."""
+    begins: list[datetime] = frame["bucket"].to_list()
+    seconds = bucket.total_seconds()
+    began = datetime.fromtimestamp(until.timestamp() // seconds * seconds, UTC)
+    ends = max(began, *begins) + bucket
+    first = min(ends - BUCKETS_SHOWN_MIN * bucket, *begins)
+    return {"domain": [int(moment.timestamp() * 1000) for moment in (first, ends)]}

@@ -217,7 +217,7 @@ def _retained() -> dict[str, Any]:
         "first_paid_at": _instant("First paid (UTC)"),
         "judged_at": _instant("Looked at (UTC)"),
         "is_paying": st.column_config.CheckboxColumn("Paid then"),
-        "mrr_start": _number("MRR at first", "%.2f"),
+        "mrr_start": _number("MRR at the start", "%.2f"),
         "mrr_then": _number("MRR then", "%.2f"),
         "currency": _text("Currency"),
     }

@@ -174,7 +174,9 @@ def _course(found: Health, window: str) -> None:
         components.nothing(f"Nothing arrived in this window ({label.lower()}).")
     else:
         components.chart(
-            charts.deliveries(found.course, WINDOWS[window][2], components.palette()),
+            charts.deliveries(
+                found.course, WINDOWS[window][2], components.palette(), until=datetime.now(UTC)
+            ),
             f"Deliveries by {unit} and by what became of them",
         )
         totals = dict(found.course.group_by("verdict").agg(pl.col("deliveries").sum()).iter_rows())

@@ -66,6 +66,7 @@ DRAWN: dict[str, Draw] = {
         pl.DataFrame({"bucket": [AS_OF], "verdict": ["rejected"], "deliveries": [3]}),
         timedelta(hours=1),
         p,
+        until=AS_OF,
     ),
     "answer": lambda _c, _f, p: charts.answer(
         pl.DataFrame({"day": [AS_OF.date()], "n": [1]}), "day", "n", p
@@ -266,3 +267,13 @@ def _contrast(one: str, other: str) -> float:
         for colour in (one, other)
     )
     return light[1] / light[0]
+
+
+def test_deliveries_of_one_hour_do_not_fill_the_axis_of_a_day() -> None:
+    """Of 10 o'clock alone, at 11:30: the axis goes from 12 o'clock the day before to 12."""
+    hour, at = timedelta(hours=1), AS_OF.replace(hour=10)
+    frame = pl.DataFrame({"bucket": [at], "verdict": ["accepted"], "deliveries": [9]})
+    drawn = told(charts.deliveries(frame, hour, LIGHT, until=at + 1.5 * hour))
+    first, last = drawn["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert last == (at + 2 * hour).timestamp() * 1000
+    assert last - first == 24 * 3_600_000

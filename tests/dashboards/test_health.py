@@ -140,7 +140,7 @@ def test_verdicts_reasons_and_fields(ledger: Path) -> None:
     assert found.quarantined_open == found.quarantine.height == found.counters["quarantined"]
     assert ("unknown", "user_registered", "data.shoe_size", 1) in found.fields.rows()
     assert found.newest.filter(verdict="rejected")["reason"][0] == f"bad_signature: {EVIL}"
-    drawn = told(charts.deliveries(found.course, HOUR, theme.LIGHT))
+    drawn = told(charts.deliveries(found.course, HOUR, theme.LIGHT, until=datetime.now(UTC)))
     assert drawn["layer"][0]["encoding"]["color"]["scale"]["domain"][0] == "Accepted"
 
 
