@@ -51,9 +51,15 @@ demo: $(STAMP) ## the same, filled with a simulated year of accounts (in data-de
 	@$(BIN)/hooklake run --demo --data-dir data-demo
 
 .PHONY: test
-test: $(STAMP) ## every test; installs Chromium for the browser tests where it can
+test: $(STAMP) ## every test (ARGS=tests/sql: some); installs Chromium where it can
 	@chromium=$$($(BIN)/python .ci/environment.py browser) || [ "$$CI" != true ] || exit 1; \
-	CHROMIUM="$$chromium" $(BIN)/python -m pytest $(ARGS)
+	export CHROMIUM="$$chromium"; set -- $(ARGS); \
+	if [ $$# -gt 0 ]; then exec $(BIN)/python -m pytest "$$@"; fi; \
+	failed=0; \
+	$(BIN)/python -m pytest -m 'not (alone or browser)' --numprocesses 2 --dist loadfile \
+	  --no-loadscope-reorder || failed=1; \
+	$(BIN)/python -m pytest -m 'alone or browser' || failed=1; \
+	exit $$failed
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## the tests that take seconds: no browser, no fault injection

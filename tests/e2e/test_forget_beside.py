@@ -14,7 +14,7 @@ from installation import Installation, wait_until
 
 from ingest.ledger import open_read_only, read_counters
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 ANN = "ann@example.com"
 
 

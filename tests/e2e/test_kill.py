@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from installation import Installation, end_group, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.alone]
 
 
 def event_body(event_id: str) -> bytes:

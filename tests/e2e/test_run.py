@@ -19,7 +19,7 @@ from installation import (
     wait_until,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 RUNNING = "hooklake is running"
 END_SECONDS_MAX = 12.0

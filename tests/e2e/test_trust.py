@@ -10,7 +10,7 @@ import httpx
 import pytest
 from installation import OTHER_SECRET, TOKEN, Installation, sign
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 EVENT = {
     "event": "user_registered",

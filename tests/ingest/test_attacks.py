@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from receiving import PATH, Receiver, registration, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 GROWTH_MAX_BYTES = 16 * 1024 * 1024
 MIB = 1024 * 1024

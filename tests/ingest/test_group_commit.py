@@ -23,6 +23,8 @@ from ingest.errors import LedgerError
 from ingest.frames import Answer, Handed, Health
 from ingest.ledger import open_ledger, read_counters
 
+pytestmark = pytest.mark.alone
+
 NOW = 1_790_000_000_000_000
 PATIENCE_SECONDS = 10.0
 

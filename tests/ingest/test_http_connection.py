@@ -8,10 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ingest.http_protocol import BoundedProtocol, WholeRequest
+
+pytestmark = pytest.mark.alone
 
 KEPT_SECONDS = 1.0
 REQUEST = b"POST /here HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"

@@ -25,6 +25,8 @@ from receiving import (
 from ingest.contract import EVENT_TYPES
 from ingest.http_protocol import REQUESTS_AHEAD_MAX
 
+pytestmark = pytest.mark.alone
+
 MIB = 1_048_576
 HEADER_SECONDS = 5.0
 BODY_SECONDS = 10.0

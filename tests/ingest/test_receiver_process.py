@@ -33,6 +33,8 @@ from ingest.catalogue import live_files
 from ingest.landing import land_now
 from ingest.settings import load_settings
 
+pytestmark = pytest.mark.alone
+
 RESUME_SECONDS_MAX = 5.0
 
 

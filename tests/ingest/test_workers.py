@@ -13,7 +13,7 @@ from receiving import Receiver, children, is_alive, registration, serving, wait_
 
 from ingest.ledger import open_read_only, read_counters, single_integer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from ingest.frames import Frames, Handed, Health, frame
 from ingest.ledger import Outcome, open_ledger
 from ingest.writer import SICK_PROBES_MAX, Writer
 
+pytestmark = pytest.mark.alone
+
 NOW = 1_790_000_000_000_000
 Message = tuple[Any, ...]
 

@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 from warehouse.cli import app
 from warehouse.commands.examples import EXAMPLES
 
+pytestmark = pytest.mark.alone
+
 RUN_UNTIL_STOPPED = ("serve", "dashboard", "run")
 
 

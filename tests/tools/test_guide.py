@@ -22,6 +22,8 @@ from receiver_process import HOOKLAKE, Receiver, environment
 
 from ingest import scenario as stories
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "hooks.example.com"
 BODY = b'{"event":"plan_changed","data":{"plan_id":"free","owner_email":"a@example.com"}}'

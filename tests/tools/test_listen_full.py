@@ -32,6 +32,8 @@ from ingest.listen_full import FullScreen
 from ingest.settings import NamedSecret, Settings
 from ingest.where import parse
 
+pytestmark = pytest.mark.alone
+
 NOW = time.time_ns() // 1_000
 HOSTILE = "[red]x[/red][@click=app.quit]\x1b]0;owned\x07\u202e"
 Steps = Callable[[Pilot[None]], Awaitable[None]]

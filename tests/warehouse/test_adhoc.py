@@ -222,6 +222,7 @@ def test_an_error_names_its_place(asked: Workbench, query: str, line: int, colum
     assert (raised.value.line, raised.value.column) == (line, column)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "query",
     [
@@ -237,6 +238,7 @@ def test_an_endless_query_is_stopped_in_time(asked: Workbench, query: str) -> No
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "query",
     [

@@ -33,6 +33,8 @@ from warehouse.transform import Transformer
 from warehouse.watch import Changes, Watcher
 from warehouse.workbench import Workbench
 
+pytestmark = pytest.mark.alone
+
 
 class Installation:
     """A data directory with a real ledger, into whose catalogue the workbench's files go."""

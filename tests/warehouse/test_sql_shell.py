@@ -22,6 +22,8 @@ from warehouse.sql_text import as_one_line, pointed, statements
 from warehouse.transform import Transformer
 from warehouse.workbench import Workbench
 
+pytestmark = pytest.mark.alone
+
 HOOKLAKE = Path(sys.executable).with_name("hooklake")
 PROMPT = "hooklake> "
 
