@@ -2,13 +2,16 @@
 
 A fault at every N-th system call needs thousands of runs; importing dbt, polars and DuckDB for
 each would take all of their time. A fork waits for SIGUSR1, so that strace can be attached before
-the command's first system call; from there on it is the very code the command runs.
+the command's first system call; from there on it is the very code the command runs. Forks that
+nothing is done to learn of dbt from each other, as a watcher's refreshes do (recipe.py); a fork
+under strace knows no more than the parsed models, as the first refresh of a process.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -19,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ingest.paths import keep_files_private
 from tests.e2e.installation import is_alive, wait_until
@@ -128,8 +131,15 @@ class Child:
 class Nursery:
     """The process that forks; one child at a time. Close it, or use it as `with nursery()`."""
 
+    _parse: ClassVar[bytes] = b""
+    """dbt's partial parse, left by the nursery before for the next: the models are the same."""
+
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
+        self._parsed = folder / "dbt" / "target" / "partial_parse.msgpack"
+        if self._parse:
+            self._parsed.parent.mkdir(parents=True)
+            self._parsed.write_bytes(self._parse)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery", str(folder / "dbt")],
             cwd=Path(__file__).resolve().parents[2],
@@ -146,7 +156,8 @@ class Nursery:
         """Fork and run `do` (see `COMMANDS`) on a data directory."""
         said, trace = self._folder / f"{do}.log", self._folder / "trace"
         trace.write_bytes(b"")
-        self._tell({"do": do, "data_dir": str(data_dir), "said": str(said), "given": given})
+        order = {"do": do, "data_dir": str(data_dir), "said": str(said), "given": given}
+        self._tell(order | {"learns": under is None})
         pid = int(self._hear())
         strace = self._attach(pid, under, trace) if under else None
         os.kill(pid, signal.SIGUSR1)
@@ -173,6 +184,8 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+        if self._parsed.exists():
+            Nursery._parse = self._parsed.read_bytes()
 
     def _tell(self, order: dict[str, Any]) -> None:
         assert self._process.stdin
@@ -188,7 +201,7 @@ class Nursery:
         self, pid: int, under: Injection | Watching, trace: Path
     ) -> subprocess.Popen[bytes]:
         command: tuple[str, ...] = ("strace", "-qq", "-f", "-o", str(trace), "-p", str(pid))
-        rules: tuple[str, ...] = ("signal=none",)
+        rules: tuple[str, ...] = ("signal=SIGKILL",)
         if isinstance(under, Injection):
             rules += (f"trace={under.call}", f"inject={under}")
             for name in under.files:
@@ -262,6 +275,16 @@ def _refresh(data_dir: Path, given: dict[str, Any]) -> int:
 _parsed: list[Any] = []
 
 
+def _recall(learnt: Path) -> None:
+    if learnt.exists():
+        _parsed[0]._recipes.update(pickle.loads(learnt.read_bytes()))  # noqa: S301 - our own
+
+
+def _remember(learnt: Path) -> None:
+    if _parsed[0]._recipes:
+        learnt.write_bytes(pickle.dumps(_parsed[0]._recipes))
+
+
 def _backfill(data_dir: Path, given: dict[str, Any]) -> int:
     from ingest.settings import load_settings
     from warehouse.backfill import run
@@ -331,8 +354,14 @@ def _command(order: dict[str, Any]) -> int:
     """As warehouse/cli.py: a HooklakeError becomes its exit code and one line."""
     from ingest.errors import HooklakeError
 
+    learnt = Path(sys.argv[1]) / "recipes.pickle"
     try:
-        return COMMANDS[order["do"]](Path(order["data_dir"]), order["given"])
+        if order["learns"]:
+            _recall(learnt)
+        code = COMMANDS[order["do"]](Path(order["data_dir"]), order["given"])
+        if order["learns"]:
+            _remember(learnt)
+        return code
     except HooklakeError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
