@@ -21,8 +21,7 @@ states as (
 ),
 
 -- A healed gap never happened, so what it said of another plan says nothing of this
--- one. A renewal that states no day adds an interval to the end known so far: counted
--- in months from the last stated end (the anchor), so that a 31st survives February.
+-- one.
 in_paid_states as (
 
     select
@@ -40,19 +39,6 @@ in_paid_states as (
         last_value(plan_events.auto_renew ignore nulls) over (
             state_order rows between unbounded preceding and current row
         ) as auto_renew,
-        count(
-            case
-                when
-                    plan_events.end_date is not null
-                    or (
-                        plan_events.event_type = 'plan_renewed'
-                        and plan_events.renewal_date is not null
-                    )
-                    then 1
-            end
-        ) over (
-            state_order rows between unbounded preceding and current row
-        ) as anchor_number,
         lead(plan_events.event_number) over state_order as next_event_number,
         lead(plan_events.occurred_us) over state_order as next_occurred_us,
     from plan_events
@@ -94,6 +80,37 @@ stated_ends as (
 
 ),
 
+-- Grain: state of which an event states no end. They are few: elsewhere each event's own
+-- end is the known one.
+counted_states as (
+
+    select distinct
+        subscription_number,
+        state_number,
+    from stated_ends
+    where stated_end_date is null
+
+),
+
+-- A renewal that states no day adds an interval to the end known so far: counted in
+-- months from the last stated end (the anchor), so that a 31st survives February.
+numbered as (
+
+    select
+        stated_ends.*,
+        count(stated_ends.stated_end_date) over (
+            partition by stated_ends.subscription_number, stated_ends.state_number
+            order by stated_ends.event_number
+            rows between unbounded preceding and current row
+        ) as anchor_number,
+    from stated_ends
+    inner join counted_states
+        on
+            stated_ends.subscription_number = counted_states.subscription_number
+            and stated_ends.state_number = counted_states.state_number
+
+),
+
 -- renewal_day: as known to the latest renewal; a start stated later moves nothing.
 with_anchors as (
 
@@ -103,7 +120,7 @@ with_anchors as (
         sum(months_added) over from_anchor as months_since_anchor,
         last_value(case when months_added > 0 then first_start_day end ignore nulls)
             over from_anchor as renewal_day,
-    from stated_ends
+    from numbered
     window from_anchor as (
         partition by subscription_number, state_number, anchor_number
         order by event_number
@@ -115,7 +132,10 @@ with_anchors as (
 known as (
 
     select
-        *,
+        subscription_number,
+        state_number,
+        event_number,
+        occurred_us,
         case
             when months_since_anchor = 0 then anchor_date
             else {{ day_in_month(
@@ -123,17 +143,27 @@ known as (
                 'coalesce(renewal_day, extract(day from anchor_date))',
             ) }}
         end as known_end_date,
+        auto_renew,
+        next_event_number,
+        next_occurred_us,
     from with_anchors
+    union all
+    select
+        stated_ends.subscription_number,
+        stated_ends.state_number,
+        stated_ends.event_number,
+        stated_ends.occurred_us,
+        stated_ends.stated_end_date as known_end_date,
+        stated_ends.auto_renew,
+        stated_ends.next_event_number,
+        stated_ends.next_occurred_us,
+    from stated_ends
+    left join counted_states
+        on
+            stated_ends.subscription_number = counted_states.subscription_number
+            and stated_ends.state_number = counted_states.state_number
+    where counted_states.state_number is null
 
 )
 
-select
-    subscription_number,
-    state_number,
-    event_number,
-    occurred_us,
-    known_end_date,
-    auto_renew,
-    next_event_number,
-    next_occurred_us,
-from known
+select * from known
