@@ -80,8 +80,8 @@ stated_ends as (
 
 ),
 
--- Grain: state of which an event states no end. They are few: elsewhere each event's own
--- end is the known one.
+-- Grain: state of which an event states no end. They are few: elsewhere each event's
+-- own end is the known one.
 counted_states as (
 
     select distinct
