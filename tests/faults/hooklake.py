@@ -51,6 +51,7 @@ class Besieged(Installation):
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.processes = [process for process in self.processes if process.poll() is None]
+        self.hand_parse_on(arguments[0])
         with self.log_of(arguments[0]).open("ab") as log:
             process = subprocess.Popen(
                 [*self.wrapper, str(HOOKLAKE), *arguments],
