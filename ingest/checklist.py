@@ -23,6 +23,7 @@ from ingest.ledger import open_read_only, transaction
 from ingest.settings import Settings
 from ingest.sightings import DAY
 from ingest.since import rfc3339
+from ingest.wording import number_of
 
 EVENTS: Final = "Events"
 EDGE_CASES: Final = "Edge cases"
@@ -199,7 +200,8 @@ def _show(console: Console, items: list[Item], seen: int, data_dir: str | None) 
             when = rfc3339(item.last_at)
             when = when[:10] if item.is_last_a_day else f"{when[:19]}Z"
             console.print(f"  ✓ {item.title:<34}", style="green", end="")
-            told = f"{item.count:>8,} times, last {when:<20}"
+            times = number_of(item.count, "time")
+            told = f"{times:>14}, last {when:<20}"
         else:
             console.print(f"  · {item.title:<34}", end="")
             told = f"{'':>8} not yet{'':>24}"

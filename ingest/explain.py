@@ -22,6 +22,7 @@ from ingest.errors import UsageError
 from ingest.ledger import open_read_only
 from ingest.settings import Settings
 from ingest.verify import Headers, Refusal, Rejected, Request, Verified, Verifier
+from ingest.wording import number_of
 
 _ADVICE: Final = {
     "missing_header": "the sender does not sign in this scheme, or a proxy drops the header",
@@ -150,7 +151,10 @@ def _run_record(settings: Settings, record: int, *, as_json: bool) -> int:
         }
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return 1
-    lines = [f"refused at {received}, a body of {body_bytes} bytes (not kept)", f"  {detail}"]
+    lines = [
+        f"refused at {received}, a body of {number_of(body_bytes, 'byte')} (not kept)",
+        f"  {detail}",
+    ]
     lines += [f"  {part}: {_ADVICE[part]}" for part in reasons]
     sys.stdout.write("\n".join(lines) + "\n")
     return 1

@@ -45,6 +45,7 @@ from ingest.sign import SigningError
 from ingest.strict_json import InvalidJsonError, parse_object
 from ingest.terminal import one_line
 from ingest.where import Condition
+from ingest.wording import number_of
 
 LINES_MAX: Final = 1_000
 SHOWN_AT_START: Final = 200
@@ -322,4 +323,4 @@ def _body_lines(body: bytes | None) -> Iterator[str]:
     lines = text.split("\n")
     yield from (one_line(line, 500) for line in lines[:BODY_LINES_MAX])
     if len(lines) > BODY_LINES_MAX:
-        yield f"… and {len(lines) - BODY_LINES_MAX:,} further lines"
+        yield f"… and {number_of(len(lines) - BODY_LINES_MAX, 'further line')}"

@@ -38,6 +38,7 @@ from ingest.lifecycles import in_time_order, lives
 from ingest.payloads import SEED_DIALECT, Happening, body_bytes, random_dialect, render
 from ingest.population import World
 from ingest.settings import Settings
+from ingest.wording import number_of
 
 ACCOUNTS_MAX: Final = 1_000_000
 STORY_ACCOUNTS_MAX: Final = 10_000
@@ -144,7 +145,8 @@ def run_list(*, as_json: bool = False) -> int:
         return 0
     width = max(len(each.name) for each in found)
     lines = [
-        f"{each.name:<{width}}  {len(each.steps):>2} events, {each.days:>2} days  {each.about}"
+        f"{each.name:<{width}}  {number_of(len(each.steps), 'event'):>9},"
+        f" {number_of(each.days, 'day'):>7}  {each.about}"
         for each in found
     ]
     lines.append(f"\nThey are files in {stories.FOLDER}; copy one and give your own by its path.")
@@ -241,10 +243,11 @@ def _outcome(told: stories.Told) -> str | None:
         return None
     running = [period.plan_id for period in told.truth.periods if period.valid_to is None]
     notices = [
-        f"{episode.notices} overdue notices ({episode.cause}), {episode.status}"
+        f"{number_of(episode.notices, 'overdue notice')} ({episode.cause}), {episode.status}"
         for episode in told.truth.episodes
     ]
-    workspaces = f"{told.truth.workspaces_live} of {told.truth.workspaces_total} workspaces live"
+    total = told.truth.workspaces_total
+    workspaces = f"{told.truth.workspaces_live} of {number_of(total, 'workspace')} live"
     on_plans = f"on {', '.join(running)}" if running else "on no plan"
     return "; ".join([on_plans, workspaces, *notices])
 
@@ -294,7 +297,7 @@ def _summary(play: Play, tally: Tally, chaos: Chaos | None) -> dict[str, Any]:
 
 def _show(console: Console, play: Play, summary: dict[str, Any]) -> None:
     what = "" if play.name == "world" else f"{play.name}: "
-    accounts = f"{play.accounts:,} account{'' if play.accounts == 1 else 's'}"
+    accounts = number_of(play.accounts, "account")
     console.print(f"{what}{accounts}, seed {play.seed}, {summary['since']} to {summary['until']}")
     if play.outcome:
         console.print(f"  in the end{'' if play.accounts == 1 else ' each'}: {play.outcome}")

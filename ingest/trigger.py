@@ -34,6 +34,7 @@ from ingest.postman import collection
 from ingest.request_forms import curl_line, http_request
 from ingest.samples import LESSON, SAMPLE_NAMES, sample, with_field, without_field
 from ingest.settings import Settings, ensure_credentials
+from ingest.wording import number_of
 
 Form = Literal["curl", "http", "postman"]
 COUNT_MAX: Final = 1_000_000
@@ -213,7 +214,7 @@ def _show_tally(event: str, url: str, tally: Tally, *, as_json: bool) -> None:
         found["other"] = tally.sent - sum(tally.verdicts[name] for name in known)
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    lines = [f"{tally.sent} times {event} -> {url}"]
+    lines = [f"{number_of(tally.sent, 'time')} {event} -> {url}"]
     lines += [f"  {name:<12}{amount:>8}" for name, amount in sorted(tally.verdicts.items())]
     sys.stdout.write("\n".join(lines) + "\n")
 

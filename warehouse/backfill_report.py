@@ -19,6 +19,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ingest.wording import number_of
+
 BAD_ROWS_SHOWN_MAX: Final = 20
 FIELDS_SHOWN_MAX: Final = 100
 FIELDS_PRINTED_MAX: Final = 10
@@ -85,7 +87,7 @@ def show(console: Console, report: Report) -> None:
     if report.erased:
         console.print(f"  {report.erased:,} are about people who were forgotten; not kept")
     for (kind, event_type, name), rows in report.fields.most_common(FIELDS_PRINTED_MAX):
-        console.print(f"  {kind} field {name} of {event_type}: {rows:,} rows")
+        console.print(f"  {kind} field {name} of {event_type}: {number_of(rows, 'row')}")
     if report.renamed:
         console.print(
             f"  {report.renamed:,} came under an id already taken and got one of their own"

@@ -35,6 +35,7 @@ from ingest.ledger import describe, open_ledger, read_counters
 from ingest.ledger_format import FORMAT_VERSION
 from ingest.paths import DataDir, fsync_directory, keep_files_private, write_file_durably
 from ingest.settings import Settings
+from ingest.wording import number_of
 from warehouse.certificate import FOLDER as CERTIFICATES
 from warehouse.copying import copy_verified, make_folders, sync_folders
 from warehouse.locks import held
@@ -113,7 +114,8 @@ def run(
         return 0
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{report.path}: {report.events} events in {report.files} lake files, {report.copied} of "
+        f"{report.path}: {number_of(report.events, 'event')} in "
+        f"{number_of(report.files, 'lake file')}, {report.copied:,} of "
         f"them copied now, {report.bytes / 1e6:,.1f} MB, {report.seconds:.1f} s"
     )
     console.print(

@@ -39,6 +39,7 @@ from ingest.paths import (
 from ingest.rewrites import begin, swap, undo_unfinished
 from ingest.settings import Settings
 from ingest.upkeep_status import CompactionStatus, as_json, read_compaction_status
+from ingest.wording import number_of
 from warehouse.locks import held
 from warehouse.merge import UNFINISHED, MergeError, write_merged
 from warehouse.retention import prune
@@ -84,9 +85,10 @@ def run(settings: Settings, *, full: bool = False, as_json: bool = False) -> int
         return int(bool(report.skipped))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{report.merged} files merged into {report.written}, {report.rows} events, "
+        f"{number_of(report.merged, 'file')} merged into {report.written:,}, "
+        f"{number_of(report.rows, 'event')}, "
         f"{report.bytes_before / 1e6:,.1f} MB -> {report.bytes_after / 1e6:,.1f} MB, "
-        f"{report.removed} old files removed, {report.seconds:.1f} s"
+        f"{number_of(report.removed, 'old file')} removed, {report.seconds:.1f} s"
     )
     gone = ", ".join(f"{number} {name}" for name, number in report.pruned.items() if number)
     if gone:

@@ -34,6 +34,7 @@ from ingest.paths import DataDir
 from ingest.rewrites import unfinished
 from ingest.settings import Settings
 from ingest.upkeep_status import read_compaction_status
+from ingest.wording import number_of
 
 LANDING_LAG_SECONDS_MAX: Final = 60.0
 EXAMPLES_MAX: Final = 5
@@ -286,7 +287,7 @@ def _lake_files(
         still = {file.path for file in live_files(paths.ledger)}
         broken = {path: text for path, text in broken.items() if path in still}
     if not broken:
-        yield Finding("lake files", "ok", f"{len(files)} files, every checksum right")
+        yield Finding("lake files", "ok", f"{number_of(len(files), 'file')}, every checksum right")
     for name, text in broken.items():
         yield Finding(
             "lake files",
@@ -320,29 +321,40 @@ def _orphans(paths: DataDir) -> Iterator[Finding]:
         yield Finding(
             "orphans",
             "ok",
-            f"{len(unfinished_ones)} files belong to a landing, a backfill or a merge that is "
+            number_of(len(unfinished_ones), "file belongs", "files belong")
+            + " to a landing, a backfill or a merge that is "
             "under way or will be redone",
         )
     if len(replaced) > len(returned):
         yield Finding(
             "orphans",
             "ok",
-            f"{len(replaced) - len(returned)} files were merged into others and are removed when "
+            number_of(
+                len(replaced) - len(returned),
+                "file was merged into another and is",
+                "files were merged into others and are",
+            )
+            + " removed when "
             "no reader can need them",
         )
     if returned:
         yield Finding(
             "orphans",
             "warning",
-            f"{len(returned)} files were merged and removed, and are there again: "
-            f"{_examples(returned)}",
+            number_of(
+                len(returned),
+                "file was merged and removed, and is",
+                "files were merged and removed, and are",
+            )
+            + f" there again: {_examples(returned)}",
             "`hooklake compact` removes them; only a plain glob would count them",
         )
     if orphans:
         yield Finding(
             "orphans",
             "failure",
-            f"{len(orphans)} files in the lake are not in the ledger: {_examples(orphans)}",
+            number_of(len(orphans), "file in the lake is", "files in the lake are")
+            + f" not in the ledger: {_examples(orphans)}",
             "a plain glob would count them: move them out of the lake",
         )
     else:
@@ -415,8 +427,9 @@ def _compaction(paths: DataDir) -> Iterator[Finding]:
     yield Finding(
         "compaction",
         "ok",
-        f"{age:.0f} s ago, {status.merged} files into {status.written}, {status.removed} removed;"
-        f" the lake then had {status.files} files",
+        f"{age:.0f} s ago, {number_of(status.merged, 'file')} into {status.written:,},"
+        f" {status.removed:,} removed;"
+        f" the lake then had {number_of(status.files, 'file')}",
     )
 
 

@@ -22,6 +22,7 @@ from ingest.errors import DiskFullError, HooklakeError, LedgerError, StorageErro
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
+from ingest.wording import number_of
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
 from warehouse.erase_lake import Found, judge, search
@@ -219,9 +220,11 @@ def _tell(paths: DataDir, report: dict[str, Any], *, as_json: bool) -> None:
     removed = report["removed"]
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"erased: {removed['events']} events, {removed['duplicates']} duplicates,"
-        f" {removed['quarantined']} quarantined; {len(report['files'])} lake files written anew,"
-        f" {report['versions_dropped']} warehouse versions dropped"
+        f"erased: {number_of(removed['events'], 'event')},"
+        f" {number_of(removed['duplicates'], 'duplicate')},"
+        f" {removed['quarantined']:,} quarantined;"
+        f" {number_of(len(report['files']), 'lake file')} written anew,"
+        f" {number_of(report['versions_dropped'], 'warehouse version')} dropped"
     )
     for name in report["left"]:
         console.print(f"left: {name} may tell of them and cannot be changed; delete it yourself")

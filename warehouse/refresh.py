@@ -28,6 +28,7 @@ from ingest.catalogue import live_files
 from ingest.errors import DiskFullError, HooklakeError, UsageError
 from ingest.paths import DataDir, keep_files_private, write_file_durably
 from ingest.settings import Settings
+from ingest.wording import number_of
 from warehouse.build import Report, Stopwatch, Wanted, build
 from warehouse.erasure import erased, under_way
 from warehouse.publish import versions
@@ -78,9 +79,10 @@ def _teller(console: Console, *, as_json: bool) -> Callable[[Report], None]:
             }
             console.out(json.dumps(told), highlight=False)
             return
-        whose = "all accounts" if report.accounts is None else f"{report.accounts} accounts"
+        whose = "all accounts" if report.accounts is None else number_of(report.accounts, "account")
         console.print(
-            f"version {report.version}: {report.rows} new of {report.events} events, {whose}, "
+            f"version {report.version}: {report.rows:,} new of "
+            f"{number_of(report.events, 'event')}, {whose}, "
             f"{report.seconds:.2f} s",
             markup=False,
         )

@@ -27,6 +27,7 @@ from ingest.ledger_format import FORMAT_VERSION
 from ingest.paths import DataDir, fsync_directory, keep_files_private
 from ingest.settings import Settings
 from ingest.tombstones import key_name, key_of
+from ingest.wording import number_of
 from warehouse.backup import (
     FOREIGN,
     LAKE,
@@ -89,11 +90,14 @@ def run(
         return int(bool(findings))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{report.path}: {report.events} events in {report.files} lake files as of "
+        f"{report.path}: {number_of(report.events, 'event')} in "
+        f"{number_of(report.files, 'lake file')} as of "
         f"{report.made_at}, {report.seconds:.1f} s"
     )
     if report.erased:
-        console.print(f"{report.erased} events of people forgotten since were erased again")
+        of_whom = "of people forgotten since"
+        again = number_of(report.erased, f"event {of_whom} was", f"events {of_whom} were")
+        console.print(f"{again} erased again")
     if not report.has_secrets:
         console.print(
             "the backup held no secrets: set HOOKLAKE_SECRETS and HOOKLAKE_TOKENS as they were, or "

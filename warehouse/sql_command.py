@@ -9,6 +9,7 @@ from typing import Final
 from ingest.errors import UsageError
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
+from ingest.wording import number_of
 from warehouse.adhoc import MAX_ROWS, TIMEOUT_SECONDS, QueryError, opened
 from warehouse.output_file import output_file
 from warehouse.sql_output import WRITERS, OutputFormat, visible, write_answer, write_parquet
@@ -53,7 +54,8 @@ def run(
         raise
     if not is_capped:
         return 0
-    sys.stderr.write(f"only the first {max_rows} rows are shown; --max-rows 0 lifts the cap\n")
+    shown = number_of(max_rows, "row is", "rows are")
+    sys.stderr.write(f"only the first {shown} shown; --max-rows 0 lifts the cap\n")
     return CAPPED_EXIT
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ingest.wording import number_of
 from warehouse.adhoc import Result
 
 OutputFormat = Literal["table", "csv", "json", "parquet"]
@@ -100,7 +101,7 @@ def write_table(result: Result, stream: IO[str]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
-    console.print(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}")
+    console.print(number_of(len(rows), "row"))
 
 
 _NUMBERS: Final = ("DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "U")

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from ingest.errors import HooklakeError, UsageError
 from ingest.paths import DataDir
+from ingest.wording import number_of
 from warehouse.adhoc import QueryError, execute
 from warehouse.reader import published, resolved_path
 from warehouse.sql_command import ask, visible_lines
@@ -152,7 +153,8 @@ class Shell:
         else:
             self.console.print(
                 f"version {version.version} as of {version.as_of:%Y-%m-%d %H:%M} UTC,"
-                f" {version.events:,} events. A SELECT ends with a semicolon; .help, Ctrl-D leaves."
+                f" {number_of(version.events, 'event')}."
+                " A SELECT ends with a semicolon; .help, Ctrl-D leaves."
             )
 
     def _answer_complete(self, typed: str) -> str:
@@ -179,7 +181,9 @@ class Shell:
                 self.console.print(visible_lines(place))
             raise
         if is_capped:
-            self.console.print(f"only the first {self.max_rows:,} rows; .maxrows 0 lifts the cap")
+            self.console.print(
+                f"only the first {number_of(self.max_rows, 'row')}; .maxrows 0 lifts the cap"
+            )
         if output is not None:
             self.console.print(f"written to {output}; the next answer is shown here again")
         if self.is_timed:

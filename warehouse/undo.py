@@ -20,6 +20,7 @@ from rich.console import Console
 from ingest.errors import LedgerError, RefusedError, UsageError
 from ingest.ledger import count, describe, open_ledger, open_read_only, transaction
 from ingest.settings import Settings
+from ingest.wording import number_of
 from warehouse.batches import backfill_lock
 from warehouse.locks import held
 
@@ -90,7 +91,7 @@ def run_list(settings: Settings, *, as_json: bool) -> int:
         files = ", ".join(batch.files[:2]) + (" …" if len(batch.files) > 2 else "")
         console.print(
             f"{batch.batch_id:<26} {batch.status:<8} {batch.started_at}"
-            f" {batch.events:>12,} events {batch.quarantined:>9,} quarantined  {files}"
+            f" {number_of(batch.events, 'event'):>19} {batch.quarantined:>9,} quarantined  {files}"
         )
     return 0
 
@@ -105,8 +106,9 @@ def run_undo(settings: Settings, batch_id: str, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(asdict(undone)) + "\n")
         return 0
     Console(highlight=False, markup=False, soft_wrap=True).print(
-        f"{undone.batch_id} is undone: {undone.events:,} events left the lake and"
-        f" {undone.quarantined:,} lines the quarantine; the next refresh leaves them out"
+        f"{undone.batch_id} is undone: {number_of(undone.events, 'event')} left the lake"
+        f" and {number_of(undone.quarantined, 'line')} the quarantine;"
+        " the next refresh leaves them out"
     )
     return 0
 

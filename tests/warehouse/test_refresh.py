@@ -291,7 +291,7 @@ def test_the_command_watches_reacts_and_ends_cleanly(
             command.kill()
     assert command.returncode == 0
     assert err == b""
-    assert b"version 2: 1 new of 1 events, 1 accounts" in out
+    assert b"version 2: 1 new of 1 event, 1 account" in out
     installation.ledger.close()
 
 
