@@ -254,9 +254,11 @@ class Committer(asyncio.Protocol):
         ids_reused: int,
     ) -> None:
         group, self._group = self._group, []
-        self._settle()  # the next group is read while this one is answered
-        for waiting, answer in zip(group, answers, strict=True):
-            waiting.tell(answer)
+        try:
+            self._settle()  # the next group is read while this one is answered
+        finally:
+            for waiting, answer in zip(group, answers, strict=True):
+                waiting.tell(answer)
         self._on_commit(seconds, tally, ids_reused)
 
     def _settle(self) -> None:

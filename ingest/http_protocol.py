@@ -31,6 +31,7 @@ HEADER_SECONDS_MAX: Final = 5.0
 REQUESTS_AHEAD_MAX: Final = 32
 UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
+PIECE_BYTES: Final = 8 * 1024
 RETRY_AFTER_SECONDS: Final = 1
 EXCHANGE_KEY: Final = "hooklake.exchange"
 HEADER_FRAME_BYTES: Final = len(b": \r\n")
@@ -85,6 +86,7 @@ class Exchange:
 
     def abort(self) -> None:
         """Close the connection at once and without an answer."""
+        self._cycle.disconnected = True
         self._protocol.abort()
 
 
@@ -96,7 +98,7 @@ class _NobodyWaits:
 
 
 class WholeRequest:
-    """A request that has arrived whole. url, header names and values: as sent, names lower-case.
+    """A request that has arrived whole. headers: names in lower case, values as sent.
 
     To uvicorn's protocol it is the connection's cycle.
     """
@@ -134,6 +136,7 @@ class WholeRequest:
     def abort(self) -> None:
         """As `Exchange.abort`; nothing where the client is gone."""
         if not self.disconnected:
+            self.disconnected = True
             self._protocol.abort()
 
 
@@ -171,7 +174,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unanswered = 0
         self._refusal: tuple[int, str, str] | None = None
         self._untold: list[bytes] | None = None  # body of a request the application has not seen
+        self._unparsed = 0  # bytes since the parser last made something of them
         self._silent_since = 0.0
+        self._end_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -186,6 +191,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._header_arrived()
         self._unset_keepalive_if_required()
+        self._be_spared()
         self.arriving.pop(self, None)
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
@@ -197,8 +203,6 @@ class BoundedProtocol(HttpToolsProtocol):
         part_before = self._part
         try:
             self._feed(data)
-            if part_before is self._part is _Part.HEADER:
-                self._count_header(len(data))
             if self._untold is not None:
                 self._tell_application(self._untold)
         except _RefusalError as error:
@@ -219,17 +223,31 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_header()
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offered:
-            # llhttp would leave the rest to another protocol: have it read without the offer
-            method, version = self.parser.get_method(), self.parser.get_http_version()
-            if method == b"CONNECT":
-                raise _RefusalError(400, "CONNECT is not taken", "bad_request") from None
-            head = [b"%b %b HTTP/%b\r\n" % (method, self.url, version.encode())]
-            head += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
-            self.parser = httptools.HttpRequestParser(self)
-            self._feed(b"".join((*head, b"\r\n", data[offered.args[0] :])))
+        """In pieces, since the parser keeps to itself what has no end yet, however long it is."""
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = data[start : start + PIECE_BYTES]
+            self._unparsed += len(piece)
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as offered:
+                self._feed(self._without_upgrade(data[start + offered.args[0] :]))
+                return
+            if self._unparsed > HEADER_BYTES_MAX:
+                raise _RefusalError(431, "the headers are larger than 16 KiB", "headers_too_large")
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The request whose header is read, without its offer, and the `rest` behind the header.
+
+        llhttp would leave the rest to another protocol. A parser of its own reads it anew.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            raise _RefusalError(400, "CONNECT is not taken", "bad_request") from None
+        head = [b"%b %b HTTP/%b\r\n" % (method, self.url, version.encode())]
+        head += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return b"".join((*head, b"\r\n", rest))
 
     def on_message_begin(self) -> None:
         if self._unanswered >= REQUESTS_AHEAD_MAX:
@@ -237,19 +255,22 @@ class BoundedProtocol(HttpToolsProtocol):
                 400, f"more than {REQUESTS_AHEAD_MAX} requests without an answer", "bad_request"
             )
         self._part = _Part.HEADER
-        self._header_bytes = 0
+        self._header_bytes = self._unparsed = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_url(self, url: bytes) -> None:
+        self._unparsed = 0
         self._count_header(len(url))
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Also called for the trailers of a chunked body, which count as headers do."""
+        """Also called for the trailers of a chunked body, which count, and say nothing."""
+        self._unparsed = 0
         self._count_header(len(name) + len(value) + HEADER_FRAME_BYTES)
-        super().on_header(name, value)
+        if self._part is _Part.HEADER:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -262,6 +283,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._tell_application([])
 
     def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
         if self._untold is None:
             super().on_body(body)
         else:
@@ -284,9 +306,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _tell_application(self, body: list[bytes]) -> None:
         """Go uvicorn's way with a request whose header is read, and what has come of its body."""
         self._untold = None
-        url, headers = self.url, self.headers
+        url, headers, is_asking = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
-        self.url = url
+        self.url, self.expect_100_continue = url, is_asking
         self.headers += headers
         try:
             super().on_headers_complete()
@@ -298,6 +320,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def answer(self, cycle: RequestResponseCycle | WholeRequest, status: int, body: bytes) -> None:
         """Write a whole answer to the request that is next to be answered, and go on."""
+        if self.transport.is_closing():
+            cycle.disconnected = True
+            return
         cycle.response_started = cycle.response_complete = True
         added = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
         head = _head(status, len(body), is_closing=not cycle.keep_alive)
@@ -308,12 +333,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._unanswered -= 1
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._end_in_time()
+            return
         if self._refusal is not None and self._unanswered == 0:
             self.pipeline.clear()
             self._refuse(*self._refusal)
-            return
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
             return
         if self.flow.write_paused:
             self.flow.pause_reading()
@@ -322,7 +348,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         if self._part is _Part.BODY and self.cycle.response_complete:
-            self.transport.close()  # answered, and still sending: nobody will read it
+            self._close()  # answered, and still sending: nobody will read it
         elif self._unanswered == 0:
             self._be_silent()
 
@@ -343,25 +369,40 @@ class BoundedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         self.timeout_keep_alive_task = None
         if self._unanswered or self._part is not _Part.BETWEEN or self.transport.is_closing():
-            return  # the next answer starts the timer again, a header has its own deadline
+            return  # the next answer starts the timer again; a header has a deadline of its own
         left = self._silent_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(
                 left, self.timeout_keep_alive_handler
             )
-        elif self.flow.write_paused:
-            self.abort()  # closing would wait for a client that does not read
         else:
-            self.transport.close()
+            self._close()
 
     def pause_writing(self) -> None:
-        """Read nothing more of a client that does not read its answers."""
+        """Read nothing more of a client that does not read its answers, and have it end in time."""
         super().pause_writing()
         self.flow.pause_reading()
+        self._end_in_time()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.flow.resume_reading()
+        if not self.transport.is_closing():
+            self._be_spared()
+            self.flow.resume_reading()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._end_in_time()
+
+    def _end_in_time(self) -> None:
+        """A closing connection waits until all is sent: for ever, where nobody reads it."""
+        if self._end_deadline is None:
+            self._end_deadline = self.loop.call_later(self.timeout_keep_alive, self.abort)
+
+    def _be_spared(self) -> None:
+        if self._end_deadline is not None:
+            self._end_deadline.cancel()
+            self._end_deadline = None
 
     def abort(self) -> None:
         """Close at once and without an answer; another connection may take its place now."""
@@ -405,6 +446,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_in_turn(self, status: int, reason: str, code: str) -> None:
         """Refuse what has just been read; where earlier requests wait for answers, after those."""
+        self.arriving.pop(self, None)
         earlier = self._unanswered - (self._part is _Part.BODY)
         if earlier > 0:
             self._header_arrived()
@@ -424,4 +466,4 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         body = b'{"status":"refused","reason":"%b"}' % reason.encode()
         self.transport.write(_head(status, len(body), is_closing=True) + b"\r\n" + body)
-        self.transport.close()
+        self._close()

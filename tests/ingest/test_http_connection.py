@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ingest.http_protocol import BoundedProtocol, WholeRequest
@@ -17,18 +16,22 @@ from ingest.http_protocol import BoundedProtocol, WholeRequest
 pytestmark = pytest.mark.alone
 
 KEPT_SECONDS = 1.0
+LARGE = b"{}" + b" " * 20_000_000
 REQUEST = b"POST /here HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Taking(BoundedProtocol):
-    """Takes every whole request, and leaves its answer to the test."""
+    """Takes every whole request but those for /large, and leaves its answer to the test."""
 
     silent = {}  # noqa: RUF012
     arriving = {}  # noqa: RUF012
     taken: list[WholeRequest]
+    open: Collection[object]
 
     @classmethod
     def take(cls, request: WholeRequest) -> bool:  # type: ignore[override]
+        if request.url == b"/large":
+            return False
         cls.taken.append(request)
         return True
 
@@ -37,13 +40,15 @@ class Taking(BoundedProtocol):
 async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client of a server of `Taking` connections, which are kept for `KEPT_SECONDS`."""
 
-    async def nothing(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("no request goes to the application")
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] in ("/large", "/half")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": LARGE})
 
-    config = Config(nothing, timeout_keep_alive=KEPT_SECONDS, log_level="error")  # type: ignore[arg-type]
+    config = Config(large, timeout_keep_alive=KEPT_SECONDS, log_level="error")  # type: ignore[arg-type]
     config.load()
-    Taking.taken = []
     state = ServerState()
+    Taking.taken, Taking.open = [], state.connections
     server = await asyncio.get_running_loop().create_server(
         lambda: Taking(config, state, {}), "127.0.0.1", 0
     )
@@ -135,15 +140,14 @@ def test_who_does_not_read_answers_is_not_read_and_closed_in_the_end() -> None:
             writer.write(REQUEST)
             request = await taken(1)
             (connection,) = request._protocol.connections
-            large = b"{}" + b" " * 20_000_000
-            request.answer(200, large)
+            request.answer(200, LARGE)
             writer.write(REQUEST * 3)
             await asyncio.sleep(KEPT_SECONDS / 4)
             assert len(Taking.taken) == 1, "nothing more is read meanwhile"
             if is_reading_again:
                 head = await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(len(large))
-                assert b"%d" % len(large) in head
+                await reader.readexactly(len(LARGE))
+                assert b"%d" % len(LARGE) in head
                 assert (await taken(2)).body == b""
             else:
                 while connection in request._protocol.connections:
@@ -151,3 +155,40 @@ def test_who_does_not_read_answers_is_not_read_and_closed_in_the_end() -> None:
 
     for is_reading_again in (True, False):
         asyncio.run(asyncio.wait_for(test(is_reading_again), 20))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        REQUEST.replace(b"/here", b"/large") * 3,
+        REQUEST.replace(b"/here", b"/large").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    ],
+    ids=["more is asked", "it was the last"],
+)
+def test_an_answer_that_nobody_reads_holds_a_connection_for_a_time_only(sent: bytes) -> None:
+    async def test() -> None:
+        async with connected() as (_, writer):
+            writer.write(sent)
+            while not Taking.open:
+                await asyncio.sleep(0.005)
+            while Taking.open:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_an_aborted_connection_takes_no_answer_to_an_earlier_request() -> None:
+    async def test() -> None:
+        async with connected() as (_, writer):
+            half = REQUEST.replace(b"/here", b"/half")[:-1]
+            writer.write(REQUEST + half)
+            request = await taken(1)
+            (connection,) = request._protocol.connections
+            while connection not in Taking.arriving:
+                await asyncio.sleep(0.005)
+            connection.abort()  # type: ignore[union-attr]
+            request.answer(200, b"{}")
+            assert request.disconnected
+            assert not request.response_started
+
+    asyncio.run(asyncio.wait_for(test(), 20))

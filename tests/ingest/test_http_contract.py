@@ -417,6 +417,70 @@ def test_what_is_broken_behind_a_delivery_does_not_take_its_answer(
     assert (body.decode(),) in receiver.query("select payload from inbox")
 
 
+def test_who_waits_to_be_invited_is_invited_to_send_the_body(receiver: Receiver) -> None:
+    body = registration("invited@example.com")
+    with receiver.socket() as opened:
+        opened.sendall(request(PATH, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        assert opened.recv(4096).startswith(b"HTTP/1.1 100 Continue\r\n")
+        opened.sendall(body + request("/healthz", "Connection: close", method="GET"))
+        assert status(read_until_closed(opened)) == 200
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"POST /" + b"a" * 100_000,
+        b"POST / HTTP/1.1\r\nX: " + b"b" * 100_000,
+        b"\r\n" * 50_000,
+        request(PATH, "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\nX: " + b"c" * 100_000,
+        request(PATH, "Transfer-Encoding: chunked") + b"1;x=" + b"d" * 100_000,
+    ],
+    ids=["target", "header", "empty lines", "trailer", "chunk extension"],
+)
+def test_what_has_no_end_is_refused_before_it_is_large(receiver: Receiver, endless: bytes) -> None:
+    for pieces in ([endless], [endless[at : at + 4000] for at in range(0, len(endless), 4000)]):
+        with receiver.socket() as opened:
+            opened.settimeout(3)  # below the deadlines of header and body
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for piece in pieces:
+                    opened.sendall(piece)
+            answer = read_until_closed(opened)
+        assert not answer or status(answer) == 431  # a reset may overtake the answer
+        assert receiver.get("/healthz").status == 200
+
+
+def test_a_large_header_is_taken_in_whatever_pieces_it_comes(receiver: Receiver) -> None:
+    body = registration("large-header@example.com")
+    fields = ("X-Long: " + "a" * 7_000, "X-Longer: " + "b" * 6_000, "Connection: close")
+    whole = request(PATH, f"Content-Length: {len(body)}", *fields, body=body)
+    for size in (1_000, 5_000, len(whole)):
+        with receiver.socket() as opened:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(0, len(whole), size):
+                opened.sendall(whole[at : at + size])
+                time.sleep(0.001)  # a packet of its own; its time decides nothing
+            assert status(read_until_closed(opened)) == 200, size
+
+
+def test_trailers_say_nothing_of_a_request(receiver: Receiver) -> None:
+    body = registration("trailers@example.com")
+    head = request("/webhooks/uchat", "Transfer-Encoding: chunked", "Connection: close")
+    chunk = b"%x\r\n%b\r\n" % (len(body), body)
+    for trailer, target, code in (
+        ("Authorization: Bearer wrong\r\nHost: other\r\n", PATH, 200),
+        (f"Authorization: Bearer {TOKEN}\r\n", "/webhooks/uchat", 401),
+    ):
+        first = head.replace(b"/webhooks/uchat", target.encode())
+        last = b"0\r\n" + trailer.encode() + b"\r\n"
+        for pieces in ([first + chunk + last], [first, chunk, last]):
+            with receiver.socket() as opened:
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for piece in pieces:
+                    opened.sendall(piece)
+                    time.sleep(0.01)  # a packet of its own; its time decides nothing
+                assert status(read_until_closed(opened)) == code
+
+
 def test_trailers_count_as_headers(receiver: Receiver) -> None:
     before = receiver.counters()
     trailers = "".join(f"X-{number}: {'a' * 1000}\r\n" for number in range(20)).encode()
