@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
+from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ingest.http_protocol import BoundedProtocol, WholeRequest
