@@ -18,10 +18,10 @@ from ingest.contract import BUSINESS_COLUMNS, ENVELOPE_KEYS, EventType, Field
 
 Keys = tuple[str, ...]
 
-LAYOUTS_KEPT: Final = 256
+LAYOUTS_KEPT: Final = 64
 KEPT_BODY_BYTES_MAX: Final = 2 * 1024
 """Keys of a larger document are not remembered: what a sender invents must not fill the memory.
-At worst, 400 keys a document, they take 4 MB."""
+At worst, 290 keys a document, they take 4 MB."""
 
 _READERS: Final[dict[str, Callable[[Any], str | bool | None]]] = {
     "account": values.read_account,

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 from ingest.contract import DEPTH_MAX
 
 _TEXTS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: linear time
+_BLANKS: Final = " \t\n\r"
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 
 
@@ -69,10 +70,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _read(text: str) -> Any:
-    """What `json` reads; an object with nothing around it without looking for blanks there."""
+    """What `json` reads; an object is read once, whatever blanks follow it."""
     if text[0] == "{":
         document, end = _DECODER.raw_decode(text)
-        if end == len(text):
+        if not text[end:].strip(_BLANKS):
             return document
     return _DECODER.decode(text)
 

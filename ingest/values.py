@@ -93,7 +93,7 @@ def read_date(value: Any) -> str | None:
     """A day; an instant counts by its UTC day."""
     if isinstance(value, str) and not isinstance(value, Number):
         text = value.strip()
-        if len(text) == _DATE_CHARACTERS and _is_day(text):
+        if len(text) == _DATE_CHARACTERS and text[4] == "-" and _is_day(text):
             return text
     instant = read_instant(value)
     if instant is None:
