@@ -294,7 +294,7 @@ def declared_length(headers: Headers, fields: int, http_version: str) -> int | N
         raise AnswerError(400, "bad_request", "a request names exactly one Host", is_closing=True)
     lengths: Sequence[bytes] = headers.all(b"content-length")
     is_chunked = b"transfer-encoding" in headers
-    if (len(lengths) > 1 and len(set(lengths)) > 1) or (lengths and is_chunked):
+    if len(set(lengths)) > 1 or (lengths and is_chunked):
         raise AnswerError(
             400, "ambiguous_length", "the body's length is declared in two ways", is_closing=True
         )

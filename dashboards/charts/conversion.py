@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from dashboards.charts.parts import (
@@ -69,12 +71,7 @@ def funnel(frame: pl.DataFrame, palette: Palette) -> Chart:
     )
     most = most_of(frame["accounts"])
     base = Layer(shown).encode(
-        y=shows(
-            "label:N",
-            sort=None,
-            title=None,
-            axis={"labelLimit": LABEL_PIXELS_MAX, "ticks": False, "domain": False},
-        ),
+        y=_names_of_bars("label:N"),
         tooltip=[
             shows("label:N", title="Step"),
             shows("accounts:Q", title="Accounts", format=",.0f"),
@@ -171,12 +168,7 @@ def source_conversion(frame: pl.DataFrame, days: int, palette: Palette) -> Chart
     )
     most = most_of(shown["rate"])
     base = Layer(shown).encode(
-        y=shows(
-            "source:N",
-            sort=None,
-            title=None,
-            axis={"labelLimit": LABEL_PIXELS_MAX, "ticks": False, "domain": False},
-        ),
+        y=_names_of_bars("source:N"),
         tooltip=[
             shows("source:N", title="Source"),
             shows("rate:Q", title=f"Paid within {days} days", format=".1%"),
@@ -234,3 +226,9 @@ def paid_over_time(frame: pl.DataFrame, palette: Palette) -> Chart:
         .encode(x="day:Q", y={"value": 0}, text="name:N")
     )
     return chart(curve, rules, names, days, height=HEIGHT, leads_by=PEOPLE)
+
+
+def _names_of_bars(field: str) -> dict[str, Any]:
+    """In the frame's order, with nothing but the names."""
+    axis = {"labelLimit": LABEL_PIXELS_MAX, "ticks": False, "domain": False}
+    return shows(field, sort=None, title=None, axis=axis)

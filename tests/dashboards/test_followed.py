@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +12,9 @@ from test_pages import environment
 from test_queries import of
 
 from dashboards import addresses
-from ingest.lifecycles import lives
 from ingest.paths import DataDir
 from ingest.population import World
-from tests.sql.made_up import deliveries
+from tests.sql.made_up import lived
 from warehouse.reader import connect, published
 from warehouse.workbench import Workbench
 
@@ -43,14 +41,8 @@ SHOWN = (
 @pytest.fixture(scope="module")
 def lived_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What the models make of the events of made-up lives."""
-    chance = random.Random(5)
     bench = Workbench(tmp_path_factory.mktemp("lived"))
-    bench.add(
-        delivery
-        for life in lives(World(seed=5, accounts=400, until=UNTIL, days=400))
-        for happening in life.happenings
-        for delivery in deliveries(happening, chance)
-    )
+    bench.add(lived(World(seed=5, accounts=400, until=UNTIL, days=400)))
     bench.refresh(as_of=UNTIL)
     yield bench.data.root
 

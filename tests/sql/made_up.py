@@ -8,10 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingest.contract import BUSINESS_COLUMNS
+from ingest.lifecycles import lives
 from ingest.parse import Arrival, Event, parse_body
 from ingest.payloads import Happening, body_bytes, random_dialect, render
+from ingest.population import World
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def lived(world: World) -> Iterator[dict[str, Any]]:
+    """Stored rows of all that happens in a world; its seed decides them."""
+    chance = random.Random(world.seed)
+    for life in lives(world):
+        for happening in life.happenings:
+            yield from deliveries(happening, chance)
 
 
 def deliveries(happening: Happening, chance: random.Random) -> Iterator[dict[str, Any]]:

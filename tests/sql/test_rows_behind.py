@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from ingest.lifecycles import lives
 from ingest.population import World
-from tests.sql.made_up import deliveries
+from tests.sql.made_up import lived
 from warehouse.workbench import Workbench, shared_transformer
 
 pytestmark = pytest.mark.slow
@@ -30,14 +29,8 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    chance = random.Random(3)
     bench = Workbench(tmp_path_factory.mktemp("behind"))
-    bench.add(
-        delivery
-        for life in lives(World(seed=3, accounts=300, until=UNTIL, days=400))
-        for happening in life.happenings
-        for delivery in deliveries(happening, chance)
-    )
+    bench.add(lived(World(seed=3, accounts=300, until=UNTIL, days=400)))
     bench.refresh(as_of=UNTIL)
     yield bench
 
