@@ -55,7 +55,7 @@ test: $(STAMP) ## every test (ARGS=tests/sql: some); installs Chromium where it 
 	@chromium=$$($(BIN)/python .ci/environment.py browser) || [ "$$CI" != true ] || exit 1; \
 	export CHROMIUM="$$chromium"; set -- $(ARGS); \
 	if [ $$# -gt 0 ]; then exec $(BIN)/python -m pytest "$$@"; fi; \
-	failed=0; \
+	failed=0; trap 'exit 130' INT; \
 	$(BIN)/python -m pytest -m 'not (alone or browser)' --numprocesses 2 --dist loadfile \
 	  --no-loadscope-reorder || failed=1; \
 	$(BIN)/python -m pytest -m 'alone or browser' || failed=1; \

@@ -116,12 +116,6 @@ def date_as_instant(day: str) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def month_of(instant: int) -> str:
-    """`YYYY-MM`, the UTC month of microseconds since 1970."""
-    moment = _EPOCH + timedelta(microseconds=instant)
-    return f"{moment.year:04d}-{moment.month:02d}"
-
-
 @lru_cache(_DAYS_KEPT)
 def _is_day(text: str) -> bool:
     """Whether ten characters are a day of the calendar; the same few come again and again."""

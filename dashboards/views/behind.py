@@ -75,6 +75,9 @@ def foot(total: dict[str, Any], sums: pl.DataFrame, unit: str) -> str:
             f"{_SUMS[name]} **{currency} {row[name]:,.2f}**".replace("-", formats.MINUS)
             for name in sums.columns[1:]
         ]
+    unsaid = sums.height - components.CURRENCIES_ADDED_MAX
+    if unsaid > 0:
+        told.append(f"and in {formats.counted(unsaid, 'more currency', 'more currencies')}")
     return "All together: " + " · ".join(told)
 
 

@@ -15,7 +15,7 @@ from warehouse_builder import AS_OF, Rows, build_warehouse
 from dashboards import addresses, figures, people, queries
 from dashboards.filters import Filters
 from dashboards.people import People
-from dashboards.views import overview
+from dashboards.views import behind, overview
 from ingest.paths import DataDir
 from warehouse.reader import connect, published
 
@@ -285,6 +285,19 @@ def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
     assert chosen is not None and chosen.label == "Went from a,b%2C& to no plan on 1 Jan 2026"
 
 
+def test_names_of_any_length_survive_the_address() -> None:
+    going = People.of("flow", "\N{PARTY POPPER}" * 256, "é" * 256, *[date(2026, 1, 1)] * 2)
+    assert people.read(going.address) == going
+
+
+def test_the_foot_of_a_list_says_how_many_currencies_it_leaves_out() -> None:
+    total = {"rows": 12, "accounts": 12, "median": None, "p90": None}
+    sums = pl.DataFrame({"currency": [f"C{letter}X" for letter in "ABCDEFGHIJ"], "mrr": [1.0] * 10})
+    foot = behind.foot(total, sums, "paying")
+    assert foot.startswith("All together: 12 accounts · MRR **CAX 1.00** · ")
+    assert foot.endswith("MRR **CHX 1.00** · and in 2 more currencies")
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -297,6 +310,7 @@ def test_names_with_commas_and_nothing_at_all_survive_the_address() -> None:
         "retention,2026-01-01,25,",
         "retention,2026-01-01,-1,",
         "retention,2026-01-01,²,",
+        "retention,2026-01-01,00,",
         "retention,never,1,",
         "converted,91,,2026-01-01,2026-01-31",
         "converted,x,,2026-01-01,2026-01-31",
