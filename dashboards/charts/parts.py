@@ -65,10 +65,17 @@ def kept_apart(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
     )
 
 
-def legend_columns(values: Sequence[str]) -> int:
-    """As many as a phone has room for; 0 is one row."""
-    letters = max((len(value) for value in values), default=0)
-    return 0 if len(values) < 3 else 3 if letters <= 14 else 2
+def legend_columns(values: Sequence[str]) -> int | dict[str, str]:
+    """As many as there is room for, which Vega finds out when it draws; 0 is one row.
+
+    A row of the legend is taken from the height of the plot.
+    """
+    if len(values) < 3:
+        return 0
+    letters = max(len(value) for value in values)
+    on_phone = 3 if letters <= 14 else 2
+    pixels = min(letters * 8, LEGEND["labelLimit"]) + 44
+    return {"expr": f"max({on_phone}, floor(containerSize()[0] / {pixels}))"}
 
 
 def stacked(
