@@ -99,7 +99,7 @@ def filters_bar(
     A page gets those it obeys and no others, so that nobody takes its numbers for filtered.
     """
     today = source.version.as_of.date()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="top", key="filters"):
         period = _period() if has_period else DEFAULT_PERIOD
         custom: tuple[date, ...] = ()
         if period == "custom":

@@ -56,7 +56,8 @@ def waiting_deletions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 def public_columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """table_name, table_description, column_name, type, description: all that is published.
 
-    `events` comes first, then the tables by name, columns in their order.
+    `events` comes first, then the tables by name, columns in their order. Descriptions come as plain
+    text, without the backticks around names.
     """
     return frame_of(
         connection,
@@ -71,10 +72,10 @@ def public_columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
         select
             columns.table_name,
-            described.comment as table_description,
+            replace(described.comment, '`', '') as table_description,
             columns.column_name,
             columns.data_type as type,
-            columns.comment as description
+            replace(columns.comment, '`', '') as description
         from duckdb_columns() as columns
         inner join described on columns.table_name = described.table_name
         where columns.schema_name = 'main' and columns.database_name = current_database()

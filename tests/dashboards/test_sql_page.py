@@ -90,7 +90,7 @@ def test_tables_are_described_by_the_warehouse(tmp_path: Path) -> None:
     path.chmod(0o600)
     with duckdb.connect(str(path)) as writer:
         writer.execute("comment on table dim_accounts is 'One row an account ![x](http://evil)'")
-        writer.execute("comment on column dim_accounts.mrr is 'What it pays a month'")
+        writer.execute("comment on column dim_accounts.mrr is 'What `it` pays a month'")
     with duckdb.connect(str(path), read_only=True) as connection:
         columns = queries.public_columns(connection)
     assert columns["table_name"][0] == "events"
