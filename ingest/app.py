@@ -68,6 +68,8 @@ class Application:
             except AnswerError as error:
                 await send_refusal(error, self._metrics, scope, receive, send)
                 return
+            if b"%2f" in scope.get("raw_path", b"").lower():
+                scope["path"] = scope["raw_path"].decode("latin-1")  # no slash of ours is encoded
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"]
             if path == WEBHOOK_PATH:

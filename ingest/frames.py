@@ -50,12 +50,10 @@ class Frames:
         """Every message that `piece` completes, in order."""
         buffer = self._buffer
         buffer += piece
-        start = 0
-        while len(buffer) - start >= _LENGTH_BYTES:
-            first = start + _LENGTH_BYTES
-            end = first + int.from_bytes(buffer[start:first], "big")
+        while len(buffer) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(buffer[:_LENGTH_BYTES], "big")
             if len(buffer) < end:
-                break
-            yield marshal.loads(memoryview(buffer)[first:end])  # noqa: S302 - our own child's
-            start = end
-        del buffer[:start]
+                return
+            message = marshal.loads(memoryview(buffer)[_LENGTH_BYTES:end])  # noqa: S302 - our child's
+            del buffer[:end]  # before it is told: whoever fails at it must not hear it again
+            yield message

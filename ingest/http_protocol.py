@@ -464,6 +464,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        body = b'{"status":"refused","reason":"%b"}' % reason.encode()
+        word = "unavailable" if status == 503 else "refused"
+        body = f'{{"status":"{word}","reason":"{reason}"}}'.encode()
         self.transport.write(_head(status, len(body), is_closing=True) + b"\r\n" + body)
         self._close()

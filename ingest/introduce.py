@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -36,7 +37,8 @@ def introduce(settings: Settings, made: tuple[str, ...]) -> None:
         lines.append(f"  secrets           {secrets_file}")
     print("\n".join(lines), flush=True)  # noqa: T201
     for warning in _warnings(settings):
-        print(f"warning: {warning}", file=sys.stderr, flush=True)  # noqa: T201
+        with contextlib.suppress(OSError):  # a full disk there is no reason not to receive
+            print(f"warning: {warning}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _token_command(secrets_file: Path) -> str:

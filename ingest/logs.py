@@ -5,12 +5,14 @@ They hold ids and reasons, never bodies, e-mails, secrets or paths.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
 import traceback
+from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -18,28 +20,43 @@ LINES_A_MINUTE: Final = 10
 
 
 class LineLimit:
-    """Lets at most ten lines a minute through and counts the others."""
+    """Lets at most ten lines in any minute through and counts the others.
 
-    def __init__(self, lines_a_minute: int = LINES_A_MINUTE) -> None:
-        self._limit = lines_a_minute
-        self._minute = 0
-        self._lines = 0
+    processes: as many share the allowance; where there is less than one line for each, each has one
+    in so many minutes.
+    """
+
+    def __init__(self, lines_a_minute: int = LINES_A_MINUTE, processes: int = 1) -> None:
+        self._passed: deque[float] = deque(maxlen=max(1, lines_a_minute // processes))
+        self._seconds = 60.0 * max(1, -(-processes // lines_a_minute))
         self.suppressed = 0
 
     def allows(self, now: float | None = None) -> bool:
-        minute = int((time.monotonic() if now is None else now) // 60)
-        if minute != self._minute:
-            self._minute, self._lines = minute, 0
-        if self._lines >= self._limit:
+        if now is None:
+            now = time.monotonic()
+        passed = self._passed
+        if len(passed) == passed.maxlen and now - passed[0] < self._seconds:
             self.suppressed += 1
             return False
-        self._lines += 1
+        passed.append(now)
         return True
 
     def take_suppressed(self) -> int:
         """How many were held back since the last call."""
         count, self.suppressed = self.suppressed, 0
         return count
+
+
+class _Stderr:
+    """Standard error as far as it can be written: a full disk or a gone reader stops nobody."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure_logging(level: str) -> None:
@@ -52,7 +69,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_AsJson()], level=logging.ERROR, force=True)

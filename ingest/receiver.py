@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from ingest.commit import NotStoredError, OutcomeUnknownError, Told
 from ingest.frames import Answer, Handed
-from ingest.http_protocol import EXCHANGE_KEY, Exchange, WholeRequest
+from ingest.http_protocol import EXCHANGE_KEY, PIECE_BYTES, Exchange, WholeRequest
 from ingest.logs import LineLimit, log
 from ingest.metrics import Metrics
 from ingest.responses import (
@@ -37,6 +37,8 @@ from ingest.settings import Settings
 from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
+ARRIVING_BYTES_MAX: Final = 8 * 1024 * 1024
+REJECTIONS_A_MINUTE: Final = 60
 HEADER_FIELDS_MAX: Final = 64
 HEADERS_KEY: Final = "hooklake.headers"
 LENGTH_KEY: Final = "hooklake.length"
@@ -68,6 +70,26 @@ class _ClientGoneError(Exception):
     """Nobody is left to be answered."""
 
 
+class _Body:
+    """One that is arriving. deadline: of all of it."""
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self.deadline = deadline
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.gave_way = False
+
+    def add(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.size += len(part)
+
+    def give_way(self) -> None:
+        """Let go of what is here, and end the wait for the rest."""
+        self.gave_way = True
+        self.parts.clear()
+        self.deadline.reschedule(asyncio.get_running_loop().time())
+
+
 class Receiver:
     """Answers deliveries. `now`: Unix time in seconds."""
 
@@ -85,10 +107,11 @@ class Receiver:
         self._readiness = readiness
         self._metrics = metrics
         self._now = now
-        self._arriving_bytes = 0
+        self._arriving: dict[_Body, None] = {}  # the one that began first stands first
+        self._arriving_bytes_max = max(ARRIVING_BYTES_MAX, settings.body_bytes_max + PIECE_BYTES)
         self._log = log("receiver")
-        self._rejection_lines = LineLimit()
-        self._rejection_records = LineLimit(60)
+        self._rejection_lines = LineLimit(processes=settings.workers)
+        self._rejection_records = LineLimit(REJECTIONS_A_MINUTE, settings.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -191,40 +214,53 @@ class Receiver:
     async def _collect_body(self, receive: Receive) -> bytes:
         """A body out of its parts.
 
-        All unfinished bodies share one bound, so that slow senders cannot fill the memory together.
+        All unfinished bodies share one bound, so that slow senders cannot fill the memory together:
+        beyond it the one that began first gives way. One that is sent at once is never that one.
         """
-        parts: list[bytes] = []
-        size = 0
+        body = _Body(asyncio.timeout(BODY_SECONDS_MAX))
+        self._arriving[body] = None
         try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
+            async with body.deadline:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _ClientGoneError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    self._arriving_bytes += len(parts[-1])
-                    if size > self._settings.body_bytes_max:
+                    if body.gave_way:
+                        raise TimeoutError
+                    body.add(message.get("body", b""))
+                    if body.size > self._settings.body_bytes_max:
                         raise too_large(self._settings.body_bytes_max)
                     if not message.get("more_body"):
-                        return b"".join(parts)
-                    if self._arriving_bytes > self._settings.queue_bytes_max:
-                        raise AnswerError(
-                            503, "queue_full", NOT_STORED["queue_full"], is_closing=True
-                        )
+                        return b"".join(body.parts)
+                    self._make_room()
         except TimeoutError:
+            if body.gave_way:
+                raise AnswerError(
+                    503, "bodies_full", NOT_STORED["bodies_full"], is_closing=True
+                ) from None
             raise AnswerError(
                 408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
             ) from None
+        except asyncio.CancelledError:  # the server's, which waits for nobody any more
+            raise AnswerError(503, "draining", NOT_STORED["draining"], is_closing=True) from None
         finally:
-            self._arriving_bytes -= size
+            self._arriving.pop(body, None)
+
+    def _make_room(self) -> None:
+        held = sum(body.size for body in self._arriving)
+        for body in list(self._arriving):
+            if held <= self._arriving_bytes_max:
+                return
+            held -= body.size
+            del self._arriving[body]
+            body.give_way()
 
     async def _store(self, delivery: Handed, scope: Scope) -> Answer:
         try:
             return await self._storage.submit(delivery)
         except NotStoredError as error:
             raise _not_stored(error) from None
-        except OutcomeUnknownError:
+        except (OutcomeUnknownError, asyncio.CancelledError):
             exchange: Exchange | None = scope.get(EXCHANGE_KEY)
             if exchange is not None:
                 exchange.abort()
@@ -274,6 +310,14 @@ def _check_encoding(headers: Headers) -> None:
                 "content_encoding",
                 "Content-Encoding is not taken, since signatures cover the plain bytes; "
                 "send the body uncompressed",
+                is_closing=True,
+            )
+    for value in headers.all(b"transfer-encoding"):
+        if value.strip().lower() != b"chunked":
+            raise AnswerError(
+                415,
+                "content_encoding",
+                "Transfer-Encoding is not taken but for chunked; send the body uncompressed",
                 is_closing=True,
             )
 

@@ -27,7 +27,7 @@ from ingest.frames import Answer, Handed, Health
 from ingest.http_protocol import KEEP_ALIVE_SECONDS, BoundedProtocol
 from ingest.lander import Lander
 from ingest.ledger import open_read_only, read_counters
-from ingest.logs import configure_logging
+from ingest.logs import LineLimit, configure_logging, log
 from ingest.metrics import Metrics
 from ingest.paths import keep_files_private
 from ingest.settings import NamedSecret, Settings
@@ -263,19 +263,27 @@ class _Storage:
 async def _tend(
     committer: Committer, watch: Watch, lander: Lander | None, metrics: Metrics
 ) -> None:
-    """Sweep late deliveries, watch the disk and keep the landing process alive."""
+    """Sweep late deliveries, watch the disk and keep the landing process alive.
+
+    What fails is told and tried again: without any of these the receiver would seem well.
+    """
     looked_at = time.monotonic()
+    failures = LineLimit()
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        committer.expire(OUTCOME_SECONDS_MAX)
-        metrics.queue_bytes.set(committer.queue_bytes)
-        metrics.ready.set(watch.problem() is None)
-        now = time.monotonic()
-        if now - looked_at >= FREE_SPACE_SECONDS:
-            looked_at = now
-            watch.look()
-        if lander is not None:
-            lander.keep_running()
+        try:
+            committer.expire(OUTCOME_SECONDS_MAX)
+            metrics.queue_bytes.set(committer.queue_bytes)
+            now = time.monotonic()
+            if now - looked_at >= FREE_SPACE_SECONDS:
+                looked_at = now
+                watch.look()
+            metrics.ready.set(watch.problem() is None)
+            if lander is not None:
+                lander.keep_running()
+        except Exception as error:  # noqa: BLE001 - see above
+            if failures.allows():
+                log("receiver").error("tending_failed", kind=type(error).__name__)
 
 
 def sent_settings(settings: Settings) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import duckdb
@@ -20,10 +20,20 @@ from .outcome import Outcome
 NOT_LANDED_SECONDS_MAX = 30.0
 
 
-def settle(hooklake: Besieged, book: Book, outcome: Outcome) -> None:
-    """Land and refresh with the command, then account for the lake and the published tables."""
+def settle(
+    hooklake: Besieged,
+    book: Book,
+    outcome: Outcome,
+    *,
+    kept: Callable[[Path], list[tuple[str, str]]] | None = None,
+) -> None:
+    """Land and refresh with the command, then account for the lake and the published tables.
+
+    kept: (event_id, payload) of the lake in a data directory; every Parquet file there is where
+    none is given, which holds as long as nothing has been compacted.
+    """
     hooklake.command("refresh")
-    account(outcome, book, lake_rows(hooklake.data_dir))
+    account(outcome, book, (kept or lake_rows)(hooklake.data_dir))
     found = hooklake.query("select event_id, payload from events")
     account(outcome, book, [(row["event_id"], row["payload"]) for row in found], "published: ")
     accounts = {row["account_id"] for row in hooklake.query("select account_id from dim_accounts")}

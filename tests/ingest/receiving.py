@@ -156,7 +156,12 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, data_dir: Path | None = None, arguments: tuple[str, ...] = (), **settings: str
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    arguments: tuple[str, ...] = (),
+    stderr: int = subprocess.STDOUT,
+    **settings: str,
 ) -> Iterator[Receiver]:
     """A receiver on a port of its own; it and its children are gone afterwards."""
     place = data_dir or folder / "data"
@@ -169,7 +174,7 @@ def serving(
             env=environment(**settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             start_new_session=True,
         )
     try:

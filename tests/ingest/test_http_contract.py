@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import threading
@@ -237,6 +238,16 @@ def test_a_chunked_delivery_is_accepted(receiver: Receiver) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "x"])
 def test_a_content_encoding_is_415(receiver: Receiver, encoding: str) -> None:
     assert receiver.post(b"x" * 50, PATH, {"Content-Encoding": encoding}).status == 415
+
+
+@pytest.mark.parametrize("encoding", ["gzip, chunked", "chunked, chunked", "identity, chunked"])
+def test_a_transfer_encoding_but_chunked_is_refused(receiver: Receiver, encoding: str) -> None:
+    body = registration("coded@example.com")
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    answer = receiver.send(request(PATH, f"Transfer-Encoding: {encoding}", body=chunks))
+
+    assert status(answer) in (400, 415)
+    assert says_close(answer)
 
 
 @pytest.mark.parametrize("target", [PATH, "/healthz", "/nowhere"])
@@ -514,6 +525,8 @@ def test_a_request_without_a_host_is_400(receiver: Receiver) -> None:
         "/healthz/",
         "/docs",
         f"/webhooks/uchat%2f{TOKEN}/",
+        f"/webhooks/uchat%2F{TOKEN}",
+        f"/webhooks%2fuchat/{TOKEN}",
     ],
 )
 def test_any_other_path_is_404_without_a_redirect(receiver: Receiver, path: str) -> None:
@@ -680,6 +693,51 @@ def test_a_body_nobody_reads_does_not_hold_a_connection(receiver: Receiver) -> N
         answer = read_until_closed(opened)
 
     assert status(answer) == 200
+
+
+def resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_path: Path) -> None:
+    body = registration("through@example.com")
+    with serving(tmp_path) as receiver, contextlib.ExitStack() as crowd:
+        before = resident_bytes(receiver.process.pid)
+        stalled = [crowd.enter_context(receiver.socket()) for _ in range(64)]
+        for one in stalled:
+            one.sendall(request(PATH, f"Content-Length: {MIB}", body=b" " * (MIB - 1)))
+        with receiver.socket() as opened:
+            opened.settimeout(8)
+            opened.sendall(request(PATH, f"Content-Length: {len(body)}", "Connection: close"))
+            opened.sendall(body[:20])
+            time.sleep(0.1)  # so that it comes in two reads
+            opened.sendall(body[20:])
+            assert status(read_until_closed(opened)) == 200
+        wait_until(
+            lambda: receiver.metric('hooklake_refused_total{reason="bodies_full"}') >= 56,
+            seconds=8,
+            what="the oldest bodies refused",
+        )
+        assert resident_bytes(receiver.process.pid) - before <= 16 * MIB
+        stalled[0].settimeout(5)
+        answer = read_until_closed(stalled[0])
+        assert status(answer) == 503
+        assert b"retry-after" in answer.lower()
+        assert json.loads(body_of(answer))["status"] == "unavailable"
+
+
+def test_a_connection_too_many_is_told_that_it_is_our_trouble(tmp_path: Path) -> None:
+    with serving(tmp_path, connections_max="1") as receiver, receiver.socket() as first:
+        first.sendall(request(PATH, "Content-Length: 9", body=b"{"))
+        answer = wait_until(
+            lambda: b"too many" in (said := receiver.send(request("/healthz"))) and said,
+            seconds=3,
+            what="a connection refused",
+        )
+        assert status(answer) == 503
+        assert b"retry-after" in answer.lower()
+        assert json.loads(body_of(answer))["status"] == "unavailable"
 
 
 def is_accepted(receiver: Receiver, body: bytes) -> bool:

@@ -19,11 +19,13 @@ import pytest
 from receiving import (
     HOOKLAKE,
     PATH,
+    STOP_SECONDS_MAX,
     Answer,
     Receiver,
     children,
     environment,
     is_alive,
+    read_until_closed,
     registration,
     serving,
     wait_until,
@@ -205,6 +207,43 @@ def test_sigterm_lands_the_rest_and_exits_0_in_time(tmp_path: Path) -> None:
 
         assert not any(map(is_alive, family))
         assert landed(receiver.data_dir) == accounts(30)
+
+
+def test_sigterm_answers_a_body_that_does_not_end_with_503(tmp_path: Path) -> None:
+    with serving(tmp_path) as receiver, receiver.socket() as opened:
+        opened.settimeout(STOP_SECONDS_MAX)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 99\r\n\r\n"
+        opened.sendall(head.encode() + b'{"event"')
+        wait_until(
+            lambda: receiver.metric("hooklake_ready") == 1, seconds=5, what="the part was read"
+        )
+        assert receiver.stop() == 0
+        answer = read_until_closed(opened)
+        assert answer.startswith(b"HTTP/1.1 503 "), answer
+        assert b"shutting down" in answer
+
+
+def test_a_log_that_cannot_be_written_costs_nothing_but_the_log(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with serving(tmp_path, stderr=full, land_interval_seconds="0.1") as receiver:
+            body = registration("a0@x.y")
+            assert receiver.post(body, "/webhooks/uchat").status == 401
+            assert receiver.post(b"{}").status == 202
+            (lander,) = children(receiver.process.pid, "ingest.landing")
+            os.kill(lander, signal.SIGKILL)
+            wait_until(
+                lambda: children(receiver.process.pid, "ingest.landing") not in ([], [lander]),
+                seconds=10,
+                what="another landing process",
+            )
+            assert receiver.post(body).status == 200
+            wait_until(
+                lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="its landing"
+            )
+            assert receiver.stop() == 0
+    finally:
+        os.close(full)
 
 
 def test_sigterm_right_after_the_port_has_opened_is_a_clean_end_too(tmp_path: Path) -> None:

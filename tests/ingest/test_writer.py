@@ -169,3 +169,12 @@ def test_messages_are_put_together_from_any_pieces() -> None:
             for message in frames.take(stream[start : start + size])
         ]
         assert found == messages
+
+
+def test_a_message_that_its_hearer_fails_at_is_not_told_again() -> None:
+    frames = Frames()
+    first, second = ("refused", "full"), ("refused", "draining")
+    for message in frames.take(frame(first) + frame(second)):
+        assert message == first
+        break
+    assert list(frames.take(b"")) == [second]
