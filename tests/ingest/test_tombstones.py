@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import apsw
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from receiving import registration, serving
 
 from ingest.ledger import (
@@ -176,6 +180,36 @@ def test_whom_a_body_is_about_is_read_where_it_can_be() -> None:
     assert stated_account(b"[]") is None
     assert addresses("Mail <Ann@x.test>, bob@x.test.") == ["ann@x.test", "bob@x.test"]
     assert len(addresses(" ".join(f"a{n}@x.test" for n in range(1000)))) == 100
+
+
+SEEMING = re.compile(r"[^\s\"'<>()\[\]{},;:\\/|=&?]{1,128}@[^\s\"'<>()\[\]{},;:\\/|=&?]{1,255}")
+
+
+def addresses_by_one_pattern(text: str) -> list[str]:
+    return list(dict.fromkeys(found.rstrip(".").lower() for found in SEEMING.findall(text)))[:100]
+
+
+PIECES = st.one_of(
+    st.sampled_from(["@", "a", "B.", ".", " ", "<", "\n", "é"]),
+    st.integers(120, 135).map(lambda length: "x" * length),
+    st.integers(250, 260).map(lambda length: "y" * length),
+)
+
+
+@given(st.lists(PIECES, max_size=20).map("".join) | st.text(max_size=40))
+def test_addresses_are_what_one_pattern_finds(text: str) -> None:
+    assert addresses(text) == addresses_by_one_pattern(text)
+
+
+@pytest.mark.parametrize("end", ["", "@", " @x", "@x.test"])
+def test_a_long_text_with_next_to_no_at_sign_costs_next_to_nothing(end: str) -> None:
+    """Less than a sixteenth of it costs where every character may begin an address."""
+    text = "a" * (1 << 20) + end
+    began = time.process_time()
+    assert len(addresses(text)) == ("x" in end and end[0] == "@")
+    took, began = time.process_time() - began, time.process_time()
+    addresses_by_one_pattern("a" * (1 << 16))
+    assert took < time.process_time() - began
 
 
 def test_the_receiver_honours_a_new_tombstone_at_once(tmp_path: Path) -> None:
