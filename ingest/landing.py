@@ -32,7 +32,7 @@ import polars as pl
 from ingest.contract import FILE_COLUMNS
 from ingest.errors import LandingError, LedgerError
 from ingest.lake import FILE_SCHEMA, WrittenFile, write_range
-from ingest.ledger import describe, open_ledger, single_integer, transaction
+from ingest.ledger import LANDED_UNTIL, describe, open_ledger, single_integer, transaction
 from ingest.logs import configure_logging, log
 from ingest.paths import DataDir, keep_files_private
 
@@ -175,9 +175,7 @@ def _last_committed(connection: apsw.Connection) -> int:
 
 
 def _landed_until(connection: apsw.Connection) -> int:
-    return single_integer(
-        connection, "select coalesce(max(last_seq), 0) from landings where status = 'landed'"
-    )
+    return single_integer(connection, f"select {LANDED_UNTIL}")
 
 
 def _land_until(connection: apsw.Connection, settings: Wanted, target: int) -> tuple[int, int]:
@@ -215,8 +213,11 @@ def _land_until(connection: apsw.Connection, settings: Wanted, target: int) -> t
 
 def _planned_range(connection: apsw.Connection, rows_max: int) -> tuple[int, int] | None:
     """A range that was planned before a crash, else a new one; None when nothing is pending."""
+    landed_until = _landed_until(connection)
     planned = connection.execute(
-        "select first_seq, last_seq from landings where status = 'planned' order by first_seq"
+        "select first_seq, last_seq from landings where status = 'planned' and first_seq > ?"
+        " order by first_seq limit 1",
+        (landed_until,),
     ).fetchone()
     if planned is not None:
         return int(planned[0]), int(planned[1])
@@ -224,7 +225,7 @@ def _planned_range(connection: apsw.Connection, rows_max: int) -> tuple[int, int
     size = 0
     for seq, payload_bytes in connection.execute(
         "select seq, octet_length(payload) from inbox where seq > ? order by seq limit ?",
-        (_landed_until(connection), rows_max),
+        (landed_until, rows_max),
     ):
         first, last = first or seq, seq
         size += payload_bytes

@@ -69,6 +69,13 @@ INBOX_COLUMNS: Final = (
     "payload",
 )
 
+LANDED_UNTIL: Final = (
+    "coalesce((select last_seq from landings where status = 'landed'"
+    " order by first_seq desc limit 1), 0)"
+)
+"""The last number that is in the lake, as an expression. Ranges are planned and landed one at a
+time, each above all before, so the newest rows say it; there may be millions."""
+
 _INSERT_EVENT: Final = (
     f"insert into inbox ({', '.join(INBOX_COLUMNS)}) values"
     f" ({', '.join('?' * len(INBOX_COLUMNS))}) on conflict (event_id) do nothing"

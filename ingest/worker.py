@@ -26,7 +26,7 @@ from ingest.errors import HooklakeError, LedgerError
 from ingest.frames import Answer, Handed, Health
 from ingest.http_protocol import KEEP_ALIVE_SECONDS, BoundedProtocol
 from ingest.lander import Lander
-from ingest.ledger import open_read_only, read_counters
+from ingest.ledger import LANDED_UNTIL, open_read_only, read_counters
 from ingest.logs import LineLimit, configure_logging, log
 from ingest.metrics import Metrics
 from ingest.paths import keep_files_private
@@ -94,8 +94,7 @@ class Watch:
         }
         with contextlib.suppress(LedgerError), open_read_only(paths.ledger) as connection:
             row = connection.execute(
-                "select received_at from inbox where seq > (select coalesce(max(last_seq), 0)"
-                " from landings where status = 'landed') order by seq limit 1"
+                f"select received_at from inbox where seq > {LANDED_UNTIL} order by seq limit 1"
             ).fetchone()
             if row is not None:
                 seen["landing_lag_seconds"] = max(0.0, round(now - row[0] / 1_000_000, 3))

@@ -24,7 +24,7 @@ from rich.console import Console
 from ingest.catalogue import live_files
 from ingest.contract import TYPE_BY_NAME
 from ingest.errors import LedgerError, StorageError, UsageError
-from ingest.ledger import describe, open_ledger, open_read_only
+from ingest.ledger import LANDED_UNTIL, describe, open_ledger, open_read_only
 from ingest.paths import keep_files_private
 from ingest.settings import Settings
 from warehouse.backfill_intake import Intake
@@ -196,8 +196,7 @@ def _stored(
     if connection is None:
         return [], []
     waiting = connection.execute(
-        "select event_id, digest from inbox where seq > (select coalesce(max(last_seq), 0)"
-        " from landings where status = 'landed')"
+        f"select event_id, digest from inbox where seq > {LANDED_UNTIL}"
     ).fetchall()
     files = live_files(settings.paths.ledger)
     return [settings.paths.lake / file.path for file in files], [

@@ -29,7 +29,7 @@ from ingest.catalogue import LakeFile, live_files
 from ingest.errors import LedgerError
 from ingest.lake import file_sha256
 from ingest.landing import pending_since
-from ingest.ledger import open_read_only, read_counters, single_integer
+from ingest.ledger import LANDED_UNTIL, open_read_only, read_counters, single_integer
 from ingest.paths import DataDir
 from ingest.rewrites import unfinished
 from ingest.settings import Settings
@@ -182,8 +182,7 @@ def _accounting(connection: apsw.Connection) -> Iterator[Finding]:
         )
         waiting = single_integer(
             connection,
-            "select count(*) from inbox where seq > (select coalesce(max(last_seq), 0)"
-            " from landings where status = 'landed')",
+            f"select count(*) from inbox where seq > {LANDED_UNTIL}",
         )
     kept = sum(counted[name] for name in ("events", "duplicates", "quarantined", "erased"))
     sums = (

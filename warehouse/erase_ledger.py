@@ -16,7 +16,7 @@ from typing import Any, Final
 import apsw
 
 from ingest.errors import LedgerError
-from ingest.ledger import INBOX_COLUMNS, count, describe, single_integer, transaction
+from ingest.ledger import INBOX_COLUMNS, LANDED_UNTIL, count, describe, single_integer, transaction
 from ingest.paths import DataDir
 from warehouse.erase_lake import Rewritten, enter, is_theirs_by_payload, redacted_row
 from warehouse.person import IS_THEIRS, Person, name_in
@@ -77,8 +77,7 @@ def remove(
         )
         waiting = single_integer(
             connection,
-            "select count(*) from gone where seq > (select coalesce(max(last_seq), 0)"
-            " from landings where status = 'landed')",
+            f"select count(*) from gone where seq > {LANDED_UNTIL}",
         )
         duplicates = _delete(
             connection,
@@ -114,9 +113,7 @@ def remove(
 def census(connection: apsw.Connection, person: Person) -> Removed:
     """What `remove` would find beside what is in the lake; changes nothing."""
     _prepare(connection, person)
-    landed = single_integer(
-        connection, "select coalesce(max(last_seq), 0) from landings where status = 'landed'"
-    )
+    landed = single_integer(connection, f"select {LANDED_UNTIL}")
     spoken_of = _spoken_of(connection, person, landed)
     waiting = single_integer(
         connection, f"select count(*) from inbox where {IS_THEIRS} and seq > ?", (landed,)

@@ -20,7 +20,7 @@ import duckdb
 from ingest.catalogue import live_files
 from ingest.contract import LAKE_COLUMNS
 from ingest.errors import StorageError, UsageError
-from ingest.ledger import INBOX_COLUMNS, open_read_only
+from ingest.ledger import INBOX_COLUMNS, LANDED_UNTIL, open_read_only
 from ingest.paths import DataDir
 from ingest.settings import Settings
 from ingest.since import rfc3339
@@ -108,8 +108,8 @@ def _of_ledger(ledger: apsw.Connection, person: Person) -> dict[str, list[dict[s
         row
         for row in _rows(
             ledger,
-            f"select {', '.join(INBOX_COLUMNS)}, {IS_THEIRS} as is_theirs from inbox where seq >"
-            " (select coalesce(max(last_seq), 0) from landings where status = 'landed')"
+            f"select {', '.join(INBOX_COLUMNS)}, {IS_THEIRS} as is_theirs from inbox"
+            f" where seq > {LANDED_UNTIL}"
             f" and ({IS_THEIRS} or (account_id is null and owner_id is null))",
         )
         if row.pop("is_theirs") or person.is_stated(row["payload"].encode())

@@ -21,6 +21,7 @@ import polars as pl
 
 from ingest.catalogue import LakeFile
 from ingest.errors import RefusedError, UsageError
+from ingest.ledger import LANDED_UNTIL
 from ingest.stated import stated_account, stated_owner
 from ingest.values import read_account
 from warehouse.mentions import Mentions
@@ -186,8 +187,7 @@ def _gather(reader: duckdb.DuckDBPyConnection, ledger: apsw.Connection | None) -
     if ledger is None:
         return
     waiting = ledger.execute(
-        "select distinct account_id, owner_id, workspace_id from inbox"
-        " where seq > (select coalesce(max(last_seq), 0) from landings where status = 'landed')"
+        f"select distinct account_id, owner_id, workspace_id from inbox where seq > {LANDED_UNTIL}"
     ).fetchall()
     if waiting:  # may be hundreds of thousands, and DuckDB takes a millisecond for each by itself
         names = ("account_id", "owner_id", "workspace_id")

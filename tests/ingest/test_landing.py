@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import duckdb
 import polars as pl
 import pyarrow.parquet as pq
@@ -28,6 +29,7 @@ from ingest.landing import land_now, landing_lock
 from ingest.ledger import Delivery, open_ledger, store_deliveries, transaction
 from ingest.parse import Arrival, parse_body
 from ingest.settings import Settings, load_settings
+from ingest.worker import Watch
 
 NOW = 1_790_000_000_000_000
 COLUMNS = {
@@ -280,6 +282,55 @@ def test_everything_written_is_private(settings: Settings) -> None:
     for path in settings.paths.root.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert list(settings.paths.staging.iterdir()) == []
+
+
+def landed_before(settings: Settings, count: int) -> None:
+    """So many landings of one event each, as if the events had left the ledger since."""
+    connection = open_ledger(settings.paths.ledger)
+    with transaction(connection):
+        connection.execute("update sequence set next = next + ?", (count,))
+        connection.execute(
+            "with recursive number(last) as (select next - ? from sequence"
+            "  union all select last + 1 from number where last + 1 < (select next from sequence))"
+            " insert into landings select last, last, 'landed', ?, ?, 1 from number",
+            (count, NOW, NOW),
+        )
+    connection.close()
+
+
+def steps_of(ask: Callable[[], object]) -> int:
+    """How many steps SQLite takes meanwhile, on all connections that are opened."""
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.set_progress_handler(count, 1)
+
+    apsw.connection_hooks.append(watch)
+    try:
+        ask()
+    finally:
+        apsw.connection_hooks.remove(watch)
+    return steps
+
+
+def test_neither_landing_nor_readiness_costs_more_after_many_landings(settings: Settings) -> None:
+    store(settings, bodies()[0])
+    watch = Watch(settings)
+    few_asked = steps_of(watch.report)
+    few = steps_of(lambda: land_now(settings))
+    landed_before(settings, 20_000)
+    store(settings, bodies()[1])
+    watch = Watch(settings)
+    assert steps_of(watch.report) < 2 * few_asked
+    assert watch.report()["landing_lag_seconds"] > 0
+    assert steps_of(lambda: land_now(settings)) < 2 * few
+    assert [row[0] for row in rows(settings)] == [1, 20_002]
+    assert Watch(settings).report()["landing_lag_seconds"] == 0
 
 
 # -- interrupted at every step -------------------------------------------------------------------
