@@ -6,7 +6,8 @@ planned range is written again with the same bounds, over the same files. One pr
 time: the lock belongs to the process, not to a clock.
 
 Run as `python -m ingest.landing` it is the receiver's child: it lands every interval, at once on a
-byte from its standard input, and when that closes (the receiver ended, however) it lands the rest.
+byte from its standard input, and when that closes (the receiver ended, however) it lands the rest,
+if need be after waiting for a compaction or an erasure that has the lock.
 
 Source: design.md decision 2; quality.md "Durability rules" 6 and 8.
 """
@@ -262,23 +263,13 @@ def _work(settings: _Given) -> int:
     while True:
         if is_open:
             is_open = _wait_for_parent(settings.land_interval_seconds)
+            deadline = time.monotonic() + WAIT_SECONDS_MAX
         try:
             connection = connection or open_ledger(paths.ledger)
-            with landing_lock(paths) as is_held:
-                if is_held:
-                    started = time.perf_counter()
-                    first_seq = _landed_until(connection) + 1
-                    target = _last_committed(connection)
-                    events, files = _land_until(connection, settings, target)
-                    if events:
-                        logger.info(
-                            "landed",
-                            first_seq=first_seq,
-                            last_seq=_landed_until(connection),
-                            events=events,
-                            files=files,
-                            seconds=round(time.perf_counter() - started, 4),
-                        )
+            is_done = _land_if_free(connection, settings)
+            while not (is_open or is_done) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                is_done = _land_if_free(connection, settings)
         except (LandingError, LedgerError, apsw.Error, pl.exceptions.PolarsError) as error:
             text = describe(error) if isinstance(error, apsw.Error) else str(error)
             logger.error("landing_failed", error=text, will_retry=is_open)
@@ -291,7 +282,28 @@ def _work(settings: _Given) -> int:
         if not is_open:
             if connection is not None:
                 connection.close()
-            return 0
+            return 0 if is_done else 1
+
+
+def _land_if_free(connection: apsw.Connection, settings: _Given) -> bool:
+    """Land what is pending unless another process has the lock; whether nothing of it is left."""
+    with landing_lock(settings.paths) as is_held:
+        target = _last_committed(connection)
+        first_seq = _landed_until(connection) + 1
+        if not is_held:
+            return first_seq > target
+        started = time.perf_counter()
+        events, files = _land_until(connection, settings, target)
+        if events:
+            log("landing").info(
+                "landed",
+                first_seq=first_seq,
+                last_seq=_landed_until(connection),
+                events=events,
+                files=files,
+                seconds=round(time.perf_counter() - started, 4),
+            )
+    return True
 
 
 def _wait_for_parent(seconds: float) -> bool:

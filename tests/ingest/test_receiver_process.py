@@ -32,8 +32,10 @@ from receiving import (
 )
 
 from ingest.catalogue import live_files
-from ingest.landing import land_now
+from ingest.landing import land_now, landing_lock
+from ingest.paths import DataDir
 from ingest.settings import load_settings
+from warehouse.locks import held
 
 pytestmark = pytest.mark.alone
 
@@ -207,6 +209,41 @@ def test_sigterm_lands_the_rest_and_exits_0_in_time(tmp_path: Path) -> None:
 
         assert not any(map(is_alive, family))
         assert landed(receiver.data_dir) == accounts(30)
+
+
+def test_sigterm_lands_the_rest_once_another_process_lets_go_of_the_lock(tmp_path: Path) -> None:
+    with serving(tmp_path, land_interval_seconds="60") as receiver:
+        assert receiver.post(registration("a0@x.y")).status == 200
+        with landing_lock(DataDir(receiver.data_dir)) as is_held:
+            assert is_held
+            receiver.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert receiver.process.poll() is None
+        assert receiver.process.wait(STOP_SECONDS_MAX) == 0
+        assert "landing_unfinished" not in receiver.said()
+    assert landed(receiver.data_dir) == accounts(1)
+
+
+def test_sigterm_says_so_where_the_landing_lock_stays_with_another_process(tmp_path: Path) -> None:
+    with serving(tmp_path, land_interval_seconds="60") as receiver:
+        assert receiver.post(registration("a0@x.y")).status == 200
+        with landing_lock(DataDir(receiver.data_dir)) as is_held:
+            assert is_held
+            assert receiver.stop() == 0
+        assert "landing_unfinished" in receiver.said()
+        assert land_now(load_settings(receiver.data_dir)).events == 1
+
+
+def test_sigterm_waits_for_no_lock_where_all_has_landed(tmp_path: Path) -> None:
+    with serving(tmp_path, land_interval_seconds="0.05") as receiver:
+        receiver.post(registration("a0@x.y"))
+        wait_until(
+            lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="the event to land"
+        )
+        with held(DataDir(receiver.data_dir).landing_lock, wait_seconds=5) as is_held:
+            assert is_held
+            assert receiver.stop() == 0
+        assert "landing_unfinished" not in receiver.said()
 
 
 def test_sigterm_answers_a_body_that_does_not_end_with_503(tmp_path: Path) -> None:
