@@ -202,7 +202,7 @@ def store_deliveries(
         else:
             outcome = store_event(cursor, delivery, seq, node)
             if content.unknown_fields or content.warnings:
-                _note_fields(fields, content)
+                note_fields(fields, content)
         outcomes.append(outcome)
     count(connection, _amounts(outcomes))
     if fields:
@@ -275,6 +275,7 @@ def store_event(cursor: apsw.Cursor, delivery: Delivery, seq: int, node: str) ->
             )
             break
         event_id, reused = renamed_id(event_id, event.digest), True
+    reused = reused and verdict == "accepted"  # a retry of a renamed event reuses nothing again
     return Outcome(verdict, seq, event_id, event.event_type, reused, (), event.warnings)
 
 
@@ -356,7 +357,8 @@ def record_rejection(
             connection.execute("delete from rejections where rejection_id <= ?", (last_to_go,))
 
 
-def _note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
+def note_fields(fields: dict[tuple[str, str, str], int], event: Event) -> None:
+    """Add an event's unknown and unreadable fields to what `count_fields` is to count."""
     names = event.unknown_fields[:FIELD_NAMES_OF_A_DELIVERY_MAX]
     further = len(event.unknown_fields) - len(names)
     for name in names:
@@ -378,16 +380,15 @@ def count_fields(connection: apsw.Connection, fields: dict[tuple[str, str, str],
     known = single_integer(connection, "select count(*) from fields")
     for (kind, event_type, name), amount in fields.items():
         stored = name
-        if (
-            known >= FIELD_NAMES_MAX
-            and not connection.execute(
-                "select 1 from fields where kind = ? and event_type = ? and name = ?",
-                (kind, event_type, name),
-            ).fetchone()
-        ):
-            stored = FURTHER_FIELDS
+        if not connection.execute(
+            "select 1 from fields where kind = ? and event_type = ? and name = ?",
+            (kind, event_type, name),
+        ).fetchone():
+            if known >= FIELD_NAMES_MAX:
+                stored = FURTHER_FIELDS
+            else:
+                known += 1
         connection.execute(_COUNT_FIELD, (kind, event_type, stored, amount))
-        known += 1
 
 
 def _configure(connection: apsw.Connection) -> None:

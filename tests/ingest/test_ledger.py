@@ -122,7 +122,9 @@ def test_the_same_id_with_other_fields_is_another_event(
     assert (second.verdict, second.id_reused) == ("accepted", True)
     assert second.event_id == f"x~{sent.content.digest[:12]}"  # type: ignore[union-attr]
     assert (again.verdict, again.event_id) == ("duplicate", second.event_id)
-    assert accounts_for_everything(connection)["events"] == 2
+    assert not again.id_reused
+    counted = accounts_for_everything(connection)
+    assert (counted["events"], counted["ids_reused"]) == (2, 1)
 
 
 def test_an_id_that_looks_like_a_renamed_one_swallows_no_event(
@@ -269,6 +271,22 @@ def test_a_sender_that_invents_names_cannot_grow_the_fields_without_bound(
         delivery({"event": "user_registered", "email": "a", f"invented_0_0_{'x' * 200}": 1}),
     )
     assert one(connection, f"select count from fields where name = '{known}'") == 2
+
+
+def test_names_known_already_leave_as_much_room_for_new_ones(
+    connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FIELD_NAMES_MAX", 8)
+    known = {f"a{number}": 1 for number in range(5)}
+    fresh = {f"b{number}": 1 for number in range(4)}
+    store(connection, delivery({"event": "user_registered", "email": "a", **known}))
+    store(connection, delivery({"event": "user_registered", "email": "a", **known, **fresh}))
+
+    assert dict(connection.execute("select name, count from fields")) == {
+        **dict.fromkeys(known, 2),
+        **dict.fromkeys(("b0", "b1", "b2"), 1),
+        "…": 1,
+    }
 
 
 def test_only_the_newest_rejections_stay(
