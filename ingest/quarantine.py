@@ -26,7 +26,9 @@ from ingest.ledger import (
     Delivery,
     Outcome,
     count,
+    count_fields,
     describe,
+    note_fields,
     open_ledger,
     open_read_only,
     store_event,
@@ -135,16 +137,7 @@ def replay(
     if kept.status != "open":
         raise UsageError(f"{seq} was replayed already, as {kept.replayed_seq}")
     body = kept.body if mended_body is None else mended_body
-    content = parse_body(
-        body,
-        Arrival(
-            stored_at=kept.received_at,
-            origin="backfill" if kept.origin == "backfill" else "replay",
-            signed_id=kept.delivery_id,
-            signed_at=kept.signed_at,
-            own_received_at=kept.received_at if kept.origin == "backfill" else None,
-        ),
-    )
+    content = parse_body(body, _arrival(connection, kept))
     if isinstance(content, Malformed):
         return Outcome("quarantined", seq, problems=content.problems)
     delivery = Delivery(
@@ -168,13 +161,41 @@ def replay(
             return Outcome("erased", seq_taken, event_type=content.event_type)
         outcome = store_event(connection.cursor(), delivery, seq_taken, node)
         counter = "events" if outcome.verdict == "accepted" else "duplicates"
-        count(connection, {"quarantined": -1, counter: 1})
+        count(connection, {"quarantined": -1, counter: 1, "ids_reused": int(outcome.id_reused)})
+        fields: dict[tuple[str, str, str], int] = {}
+        note_fields(fields, content)
+        count_fields(connection, fields)
         connection.execute(
             "update quarantine set status = 'replayed', replayed_seq = ?, replayed_at = ?"
             " where seq = ?",
             (outcome.seq, time.time_ns() // 1_000, seq),
         )
     return outcome
+
+
+def _arrival(connection: apsw.Connection, kept: Quarantined) -> Arrival:
+    """What was known of a kept delivery beside its bytes when it came.
+
+    A backfilled line states no receipt of its own where it was kept under its batch's start.
+    """
+    if kept.origin != "backfill":
+        return Arrival(kept.received_at, "replay", kept.delivery_id, kept.signed_at)
+    started_at, source = next(
+        connection.execute(
+            "select started_at, source from batches where batch_id = ?", (kept.batch_id,)
+        )
+    )
+    return Arrival(
+        stored_at=started_at,
+        origin="backfill",
+        signed_id=kept.delivery_id,
+        signed_at=kept.signed_at,
+        own_received_at=None if kept.received_at == started_at else kept.received_at,
+        file_sha256=next(
+            file["sha256"] for file in json.loads(source) if file["path"] == kept.file
+        ),
+        line=kept.line,
+    )
 
 
 def run_list(settings: Settings, *, status: Status, limit: int, as_json: bool) -> int:

@@ -182,3 +182,26 @@ def test_a_body_from_a_file_mends_exactly_one(
 def test_replay_wants_numbers_or_all(settings: Settings, seqs: list[int], is_all: bool) -> None:
     with pytest.raises(UsageError, match="--all"):
         run_replay(settings, seqs, is_all=is_all, body_file=None, as_json=False)
+
+
+def test_a_replay_counts_unknown_and_unreadable_fields_as_a_delivery_does(
+    connection: apsw.Connection,
+) -> None:
+    seq = receive(connection, BROKEN)
+    mended = json.loads(MENDED)
+    mended["data"] |= {"colour": "red", "start_date": "soon"}
+    replay(connection, seq, node="n1", mended_body=json.dumps(mended).encode())
+    assert set(connection.execute("select kind, event_type, name, count from fields")) == {
+        ("unknown", "plan_changed", "data.colour", 1),
+        ("unreadable", "plan_changed", "start_date", 1),
+    }
+
+
+def test_a_replay_under_an_id_already_taken_counts_as_its_reuse(
+    connection: apsw.Connection,
+) -> None:
+    receive(connection, MENDED.replace(b"business", b"pro"), delivery_id="msg_1")
+    seq = receive(connection, BROKEN, delivery_id="msg_1")
+    outcome = replay(connection, seq, node="n1", mended_body=MENDED)
+    assert (outcome.verdict, outcome.id_reused) == ("accepted", True)
+    assert read_counters(connection)["ids_reused"] == 1
