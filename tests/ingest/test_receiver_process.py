@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -32,7 +33,7 @@ from receiving import (
 )
 
 from ingest.catalogue import live_files
-from ingest.landing import land_now, landing_lock
+from ingest.landing import land_now
 from ingest.paths import DataDir
 from ingest.settings import load_settings
 from warehouse.locks import held
@@ -211,35 +212,44 @@ def test_sigterm_lands_the_rest_and_exits_0_in_time(tmp_path: Path) -> None:
         assert landed(receiver.data_dir) == accounts(30)
 
 
+@contextmanager
+def landing_held_up(receiver: Receiver) -> Iterator[None]:
+    """One event has landed, so that its process is known to be there; another one cannot."""
+    assert receiver.post(registration("a0@x.y")).status == 200
+    wait_until(
+        lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="the event to land"
+    )
+    with held(DataDir(receiver.data_dir).landing_lock, wait_seconds=5) as is_held:
+        assert is_held
+        assert receiver.post(registration("a1@x.y")).status == 200
+        yield
+
+
 def test_sigterm_lands_the_rest_once_another_process_lets_go_of_the_lock(tmp_path: Path) -> None:
-    with serving(tmp_path, land_interval_seconds="60") as receiver:
-        assert receiver.post(registration("a0@x.y")).status == 200
-        with landing_lock(DataDir(receiver.data_dir)) as is_held:
-            assert is_held
+    with serving(tmp_path, land_interval_seconds="0.1") as receiver:
+        with landing_held_up(receiver):
             receiver.process.send_signal(signal.SIGTERM)
+            wait_until(
+                lambda: not children(receiver.process.pid, "ingest.writer"),
+                seconds=STOP_SECONDS_MAX,
+                what="the writing process to end; then the rest is landed",
+            )
             time.sleep(1)
-            assert receiver.process.poll() is None
         assert receiver.process.wait(STOP_SECONDS_MAX) == 0
         assert "landing_unfinished" not in receiver.said()
-    assert landed(receiver.data_dir) == accounts(1)
+    assert landed(receiver.data_dir) == accounts(2)
 
 
-def test_sigterm_says_so_where_the_landing_lock_stays_with_another_process(tmp_path: Path) -> None:
-    with serving(tmp_path, land_interval_seconds="60") as receiver:
-        assert receiver.post(registration("a0@x.y")).status == 200
-        with landing_lock(DataDir(receiver.data_dir)) as is_held:
-            assert is_held
+def test_sigterm_says_so_where_another_process_keeps_the_landing_lock(tmp_path: Path) -> None:
+    with serving(tmp_path, land_interval_seconds="0.1") as receiver:
+        with landing_held_up(receiver):
             assert receiver.stop() == 0
         assert "landing_unfinished" in receiver.said()
         assert land_now(load_settings(receiver.data_dir)).events == 1
 
 
-def test_sigterm_waits_for_no_lock_where_all_has_landed(tmp_path: Path) -> None:
-    with serving(tmp_path, land_interval_seconds="0.05") as receiver:
-        receiver.post(registration("a0@x.y"))
-        wait_until(
-            lambda: landed(receiver.data_dir) == accounts(1), seconds=10, what="the event to land"
-        )
+def test_sigterm_says_nothing_of_a_lock_where_all_has_landed(tmp_path: Path) -> None:
+    with serving(tmp_path) as receiver:
         with held(DataDir(receiver.data_dir).landing_lock, wait_seconds=5) as is_held:
             assert is_held
             assert receiver.stop() == 0
