@@ -9,6 +9,7 @@ Source: events.md "One stored row"; design.md decision 2.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ FILE_SCHEMA: Final[dict[str, pl.DataType]] = {
 
 COMPRESSION_LEVEL: Final = 3
 ROW_GROUP_ROWS: Final = 122_880
+FULL_DISK_FREE_BYTES_MAX: Final = 4 << 20
+"""More than one write of polars takes: where less is free, this is why it failed."""
 _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
@@ -99,9 +102,9 @@ def write_range(
             )
         for folder in folders:
             fsync_directory(folder)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise LandingError(
-            f"writing events {first_seq} to {last_seq} into {paths.lake}: {error.strerror}"
+            f"writing events {first_seq} to {last_seq} into {paths.lake}: {_reason(error, paths)}"
         ) from error
     return written
 
@@ -126,10 +129,8 @@ def write_again(
         count = int(pl.scan_parquet(temporary).select(pl.len()).collect().item())
         temporary.rename(target)
         fsync_directory(target.parent)
-    except OSError as error:
-        raise LandingError(f"writing {target} anew: {error.strerror or error}") from error
-    except (pl.exceptions.PolarsError, ValueError) as error:  # Arrow's are ValueErrors
-        raise LandingError(f"writing {target} anew: {type(error).__name__}") from error
+    except (OSError, pl.exceptions.PolarsError, ValueError) as error:  # Arrow's are ValueErrors
+        raise LandingError(f"writing {target} anew: {_reason(error, paths)}") from error
     return WrittenFile(
         relative,
         like.event_type,
@@ -141,6 +142,18 @@ def write_again(
         size,
         digest,
     )
+
+
+def _reason(error: Exception, paths: DataDir) -> str:
+    """What was in the way; polars names a full disk by whatever it was writing just then."""
+    if isinstance(error, OSError):
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    else:
+        status = os.statvfs(paths.root)
+        is_full = status.f_bavail * status.f_frsize < FULL_DISK_FREE_BYTES_MAX
+    if is_full:
+        return f"{os.strerror(errno.ENOSPC)}; free some space, and the next attempt goes on"
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def file_sha256(path: Path) -> str:
