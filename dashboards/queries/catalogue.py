@@ -56,8 +56,8 @@ def waiting_deletions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 def public_columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """table_name, table_description, column_name, type, description: all that is published.
 
-    `events` comes first, then the tables by name, columns in their order. Descriptions come as plain
-    text, without the backticks around names.
+    `events` comes first, then the tables by name, columns in their order. Descriptions come as
+    plain text, without the backticks around names.
     """
     return frame_of(
         connection,
