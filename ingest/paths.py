@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ingest.errors import StorageError
+from ingest.errors import StorageError, UsageError
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,14 @@ class DataDir:
                 "choose another with --data-dir or HOOKLAKE_DATA_DIR"
             ) from error
         return self
+
+    def must_exist(self) -> None:
+        """For what would find nothing in a place that is none. Raises: UsageError."""
+        if not self.root.is_dir():
+            raise UsageError(
+                f"there is no data directory {self.root}; name the right one with --data-dir or "
+                "HOOKLAKE_DATA_DIR"
+            )
 
 
 def keep_files_private() -> None:

@@ -199,7 +199,8 @@ def _arrival(connection: apsw.Connection, kept: Quarantined) -> Arrival:
 
 
 def run_list(settings: Settings, *, status: Status, limit: int, as_json: bool) -> int:
-    """Print what is quarantined; always 0."""
+    """Print what is quarantined; 0. Raises: UsageError."""
+    settings.paths.must_exist()
     rows = []
     if settings.paths.ledger.exists():
         with open_read_only(settings.paths.ledger) as connection:

@@ -27,7 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.errors import HooklakeError, RefusedError, UsageError
+from ingest.errors import HooklakeError, RefusedError, StorageError, UsageError
 from ingest.paths import DataDir
 from warehouse import sandbox
 from warehouse.reader import resolved_path
@@ -212,6 +212,11 @@ def _parts(
         if not line.endswith("\n"):
             break  # killed within a line
         part: dict[str, Any] = json.loads(line)
+        if part.get("error") == "unreadable":
+            raise StorageError(
+                f"{request['database']} cannot be read ({' '.join(part['message'].split())}); "
+                "`hooklake refresh --full` publishes a new version"
+            )
         if "error" in part:
             raise _error(part)
         yield part

@@ -35,6 +35,7 @@ from ingest.ledger import describe, open_ledger, read_counters
 from ingest.ledger_format import FORMAT_VERSION
 from ingest.paths import DataDir, fsync_directory, keep_files_private, write_file_durably
 from ingest.settings import Settings
+from ingest.tombstones import key_of
 from ingest.wording import number_of
 from warehouse.certificate import FOLDER as CERTIFICATES
 from warehouse.copying import copy_verified, make_folders, sync_folders
@@ -142,6 +143,8 @@ def back_up(
                 raise BackupRefusedError(
                     f"another backup of {paths.root} or to {target} is running"
                 )
+            if before is not None:
+                _refuse_other_history(paths, target, before)
             return _make(settings, target, before, began, with_secrets=with_secrets)
     except apsw.Error as error:
         raise LedgerError(f"backing up {paths.ledger}: {describe(error)}") from error
@@ -194,6 +197,45 @@ def _prepare(target: Path, *, incremental: bool) -> Manifest | None:
         return read_manifest(target)
     write_file_durably(target / MARK, b"This backup is not complete.\n")
     return None
+
+
+def _refuse_other_history(paths: DataDir, target: Path, before: Manifest) -> None:
+    """Only what grew out of the same history may take a backup's place: a ledger forgets no file.
+
+    Raises: BackupRefusedError for a backup of another installation, as after a lost disk, or of a
+    later state of this one, as after a restore of an older backup.
+    """
+    ledger = open_ledger(paths.ledger)
+    try:
+        known = set(ledger.execute("select path, sha256 from files"))
+        is_another = _key_in(target / before.snapshot / "ledger.sqlite") not in (
+            key_of(ledger),
+            None,
+        )
+    finally:
+        ledger.close()
+    strange = sum((file.path, file.sha256) not in known for file in before.lake)
+    if is_another or strange:
+        whose = "another installation" if is_another else "a later state"
+        raise BackupRefusedError(
+            f"{target} holds a backup of {whose}: of its {len(before.lake)} lake files {strange} "
+            f"were never in {paths.root}, and they would be lost. Restore it (`hooklake restore`), "
+            "or back up to another folder"
+        )
+
+
+def _key_in(ledger: Path) -> bytes | None:
+    """The installation's key in a ledger of any format; None where it cannot be read."""
+    try:
+        copy = apsw.Connection(str(ledger), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error:
+        return None
+    try:
+        return key_of(copy)
+    except (apsw.Error, StopIteration):
+        return None
+    finally:
+        copy.close()
 
 
 def _make(

@@ -74,9 +74,10 @@ class Report:
 def run(settings: Settings, *, full: bool = False, as_json: bool = False) -> int:
     """Compact once and print the report; 1 where a damaged file had to be left out.
 
-    Raises: CompactionRunningError, DiskFullError, StorageError.
+    Raises: UsageError, CompactionRunningError, DiskFullError, StorageError.
     """
     keep_files_private()
+    settings.paths.must_exist()
     report = compact(settings, everything=full)
     if as_json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")

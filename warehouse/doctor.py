@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import apsw
+import duckdb
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
@@ -35,6 +36,7 @@ from ingest.rewrites import unfinished
 from ingest.settings import Settings
 from ingest.upkeep_status import read_compaction_status
 from ingest.wording import number_of
+from warehouse.reader import published
 
 LANDING_LAG_SECONDS_MAX: Final = 60.0
 EXAMPLES_MAX: Final = 5
@@ -61,7 +63,8 @@ def examine(
     paths = settings.paths
     if not paths.root.is_dir():
         step = "start `hooklake serve` once, or name the right directory with --data-dir"
-        return [Finding("data directory", "failure", f"{paths.root} does not exist", step)]
+        told = "is no directory" if paths.root.exists() else "does not exist"
+        return [Finding("data directory", "failure", f"{paths.root} {told}", step)]
     findings = [*_permissions(paths), *_free_space(settings)]
     if paths.restoring.exists() and not paths.ledger.exists():
         step = "run `hooklake restore` again, as it was run before"
@@ -406,8 +409,24 @@ def _refresh(paths: DataDir) -> Iterator[Finding]:
             f"{paths.warehouse} leads nowhere",
             "run `hooklake refresh --full`",
         )
+    elif (problem := _unreadable(paths)) is not None:
+        yield Finding(
+            "refresh",
+            "failure",
+            f"{paths.warehouse.resolve()} cannot be read ({problem})",
+            "run `hooklake refresh --full`",
+        )
     else:
         yield Finding("refresh", "ok", f"version {status.get('version')}, {age:.0f} s ago")
+
+
+def _unreadable(paths: DataDir) -> str | None:
+    """Why the published file cannot be opened, where it cannot."""
+    try:
+        published(paths)
+    except (duckdb.Error, OSError) as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def _compaction(paths: DataDir) -> Iterator[Finding]:

@@ -46,7 +46,7 @@ def resolved_path(data_dir: DataDir) -> Path | None:
     """The file behind the link, without opening it: compare it to see a new version cheaply."""
     try:
         return data_dir.warehouse.resolve(strict=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

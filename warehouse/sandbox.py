@@ -50,7 +50,13 @@ def main() -> None:
     request = json.load(sys.stdin)
     answer = sys.stdout
     _limit_process(request["memory_bytes"], request["cpu_seconds"])
-    connection = _locked_connection(request["database"], request["lake"], request["memory_bytes"])
+    try:
+        connection = _locked_connection(
+            request["database"], request["lake"], request["memory_bytes"]
+        )
+    except duckdb.Error as error:
+        _say(answer, {"error": "unreadable", "message": str(error)})
+        return
     try:
         for part in _answer(connection, request["query"], request["rows_max"]):
             _say(answer, part)

@@ -75,7 +75,8 @@ def batches(connection: apsw.Connection) -> list[Batch]:
 
 
 def run_list(settings: Settings, *, as_json: bool) -> int:
-    """Print every load, newest first; 0."""
+    """Print every load, newest first; 0. Raises: UsageError."""
+    settings.paths.must_exist()
     found: list[Batch] = []
     if settings.paths.ledger.exists():
         with open_read_only(settings.paths.ledger) as connection:

@@ -101,7 +101,8 @@ ageing as (
 
     select
         sum(episodes) as episodes,
-        sum(amount) as amount,
+        -- Unknown where that of one row is too large to be told.
+        case when count(amount) = count(*) then sum(amount) end as amount,
     from {{ ref('mart_overdue_ageing') }}
 
 ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +244,19 @@ def test_history_changes_when_an_old_event_arrives_late(bench: Workbench) -> Non
 def test_dbt_unit_tests_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
     bench = Workbench(tmp_path_factory.mktemp("unit"))
     assert bench.unit_tests().nodes >= 23
+
+
+def test_amounts_too_large_to_add_up_stop_nothing(tmp_path: Path) -> None:
+    """A sender may state anything below 10^16; only the sum of its bucket is left out."""
+    huge = Decimal("9999999999999999.99")
+    bench = Workbench(tmp_path)
+    bench.add(
+        [
+            event("huge1", "04-02 09:00", "overdue_payment", amount=huge),
+            event("huge2", "04-02 09:00", "overdue_payment", amount=huge),
+            event("usual", "05-30 09:00", "overdue_payment", amount=Decimal("29.00")),
+        ]
+    )
+    bench.refresh(as_of=AS_OF)
+    sums = bench.query("select episodes, amount from mart_overdue_ageing order by episodes")
+    assert sums == [(1, Decimal("29.00")), (2, None)]

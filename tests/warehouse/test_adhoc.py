@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from conftest import event
 
-from ingest.errors import UsageError
+from ingest.errors import StorageError, UsageError
+from ingest.paths import DataDir
 from ingest.settings import load_settings
 from warehouse import adhoc, sql_command
 from warehouse.adhoc import (
@@ -44,6 +45,26 @@ def asked(
 
 def tree(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_published_file_that_cannot_be_read_is_named(
+    tmp_path: Path, small_transformer: Transformer
+) -> None:
+    bench = Workbench(tmp_path, small_transformer)
+    bench.add([event("a@x.test", 1)])
+    bench.refresh()
+    path = bench.data.warehouse.resolve()
+    path.chmod(0o600)
+    path.write_bytes(b"garbage" * 1_000)
+    with pytest.raises(StorageError, match=rf"{path} cannot be read .*refresh --full"):
+        execute(bench.data, "select 1")
+
+
+def test_a_data_directory_that_is_a_file_holds_nothing_published(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    with pytest.raises(NothingPublishedError):
+        execute(DataDir(place), "select 1")
 
 
 def test_values_arrive_as_python_has_them(asked: Workbench) -> None:

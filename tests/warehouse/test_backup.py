@@ -218,6 +218,30 @@ def test_an_older_backup_is_changed_only_with_incremental(settings: Settings, ta
     assert content(target) == before
 
 
+def test_another_installation_never_takes_a_backups_place(settings: Settings, target: Path) -> None:
+    """As from cron after the disk was lost and a new data directory was made."""
+    back_up(settings, target)
+    before = content(target)
+    fresh = elsewhere(settings)
+    fresh.paths.ensure()
+    land(fresh, range(1))
+    with pytest.raises(BackupRefusedError, match="of another installation: of its 24 lake files"):
+        back_up(fresh, target, incremental=True)
+    assert content(target) == before
+
+
+def test_an_earlier_state_never_takes_a_backups_place(settings: Settings, target: Path) -> None:
+    back_up(settings, target)
+    older = elsewhere(settings)
+    restore(older, target)
+    land(settings, range(12, 13))
+    back_up(settings, target, incremental=True)
+    before = content(target)
+    with pytest.raises(BackupRefusedError, match="of a later state: of its 26 lake files 2"):
+        back_up(older, target, incremental=True)
+    assert content(target) == before
+
+
 @pytest.mark.parametrize("place", [".", "inside", "lake/events", ".."])
 def test_a_place_within_the_data_directory_is_refused(settings: Settings, place: str) -> None:
     with pytest.raises(BackupRefusedError, match="within each other"):

@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ingest.landing import land_now
@@ -31,7 +32,13 @@ def settings(tmp_path: Path) -> Settings:
     land_now(settings)
     status = {"ok": True, "attempted_at": "2026-09-21T00:00:00Z", "version": 1}
     write_file_durably(settings.paths.refresh_status, json.dumps(status).encode())
-    settings.paths.warehouse.touch()
+    with duckdb.connect(str(settings.paths.warehouse)) as connection:
+        connection.execute("create schema hooklake")
+        connection.execute(
+            "create table hooklake.build as select 1 as version, now() as built_at, now() as as_of,"
+            " now() as newest_received_at, 30 as events"
+        )
+    settings.paths.warehouse.chmod(0o600)
     return settings
 
 
@@ -141,6 +148,15 @@ def test_a_failed_refresh_is_found_with_its_reason(settings: Settings) -> None:
     settings.paths.refresh_status.write_text(json.dumps(status))
     (found,) = failures(settings)
     assert "boom" in found.message
+
+
+def test_a_published_file_that_is_damaged_is_found(settings: Settings) -> None:
+    with settings.paths.warehouse.open("r+b") as stream:
+        stream.write(b"garbage" * 1_000)
+    (found,) = failures(settings)
+    assert found.check == "refresh"
+    assert f"{settings.paths.warehouse} cannot be read" in found.message
+    assert "--full" in found.next_step
 
 
 def test_too_little_free_space_is_found(settings: Settings) -> None:
