@@ -166,7 +166,9 @@ class Installation:
 
         wait_until(answers, seconds=START_SECONDS_MAX, what=f"200 from {url}")
 
-    def command(self, *arguments: str, expect: int = 0) -> str:
+    def command(
+        self, *arguments: str, expect: int = 0, seconds: float = COMMAND_SECONDS_MAX
+    ) -> str:
         """Standard output of `hooklake <arguments>`, which must exit with `expect`."""
         self.hand_parse_on(arguments[0])
         done = subprocess.run(
@@ -175,7 +177,7 @@ class Installation:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS_MAX,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == expect, f"{arguments}: {done.stdout}{done.stderr}"

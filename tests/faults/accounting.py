@@ -18,6 +18,7 @@ from .load import Book
 from .outcome import Outcome
 
 NOT_LANDED_SECONDS_MAX = 30.0
+LAST_REFRESH_SECONDS_MAX = 900.0  # of a long run without compaction: tens of thousands of files
 
 
 def settle(
@@ -32,7 +33,7 @@ def settle(
     kept: (event_id, payload) of the lake in a data directory; every Parquet file there is where
     none is given, which holds as long as nothing has been compacted.
     """
-    hooklake.command("refresh")
+    hooklake.command("refresh", seconds=LAST_REFRESH_SECONDS_MAX)
     account(outcome, book, (kept or lake_rows)(hooklake.data_dir))
     found = hooklake.query("select event_id, payload from events")
     account(outcome, book, [(row["event_id"], row["payload"]) for row in found], "published: ")
