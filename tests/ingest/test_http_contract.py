@@ -719,7 +719,8 @@ def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_pat
             seconds=8,
             what="the oldest bodies refused",
         )
-        assert resident_bytes(receiver.process.pid) - before <= 16 * MIB
+        grown = resident_bytes(receiver.process.pid) - before
+        assert grown <= 48 * MIB, f"{grown / MIB:.1f} MiB"
         stalled[0].settimeout(5)
         answer = read_until_closed(stalled[0])
         assert status(answer) == 503
