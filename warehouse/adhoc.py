@@ -212,13 +212,8 @@ def _parts(
         if not line.endswith("\n"):
             break  # killed within a line
         part: dict[str, Any] = json.loads(line)
-        if part.get("error") == "unreadable":
-            raise StorageError(
-                f"{request['database']} cannot be read ({' '.join(part['message'].split())}); "
-                "`hooklake refresh --full` publishes a new version"
-            )
         if "error" in part:
-            raise _error(part)
+            raise _error(part, request["database"])
         yield part
         if "end" in part:
             return
@@ -229,7 +224,7 @@ def _parts(
             f"stopped after {timeout_seconds:g} s; narrow the query, or give it longer with "
             "--timeout"
         )
-    raise _error({"error": "memory", "message": ""})
+    raise _error({"error": "memory"}, request["database"])
 
 
 def _rows(parts: Iterator[dict[str, Any]], result: Result) -> Iterator[tuple[Any, ...]]:
@@ -241,7 +236,12 @@ def _rows(parts: Iterator[dict[str, Any]], result: Result) -> Iterator[tuple[Any
             yield tuple(decode(value) for value in row)
 
 
-def _error(part: dict[str, Any]) -> HooklakeError:
+def _error(part: dict[str, Any], database: str) -> HooklakeError:
+    if part["error"] == "unreadable":
+        return StorageError(
+            f"{database} cannot be read ({' '.join(part['message'].split())}); "
+            "`hooklake refresh --full` publishes a new version"
+        )
     if part["error"] == "refused":
         return QueryRefusedError(
             f"refused: {part['message']}. One SELECT over the published tables and the lake's "

@@ -208,12 +208,10 @@ def _refuse_other_history(paths: DataDir, target: Path, before: Manifest) -> Non
     ledger = open_ledger(paths.ledger)
     try:
         known = set(ledger.execute("select path, sha256 from files"))
-        is_another = _key_in(target / before.snapshot / "ledger.sqlite") not in (
-            key_of(ledger),
-            None,
-        )
+        key = key_of(ledger)
     finally:
         ledger.close()
+    is_another = _key_in(target / before.snapshot / "ledger.sqlite") not in (key, None)
     strange = sum((file.path, file.sha256) not in known for file in before.lake)
     if is_another or strange:
         whose = "another installation" if is_another else "a later state"

@@ -24,12 +24,9 @@ def output_file(path: Path, data: DataDir) -> Iterator[BinaryIO]:
     Raises: OutputRefusedError for a place that hooklake keeps its own files in, UsageError where
     there is a file already or no folder for one, StorageError.
     """
-    try:
-        _check(path, data)
-    except OSError as error:
-        raise StorageError(f"writing {path}: {error.strerror or error}") from error
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        _check(path, data)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as stream:

@@ -11,18 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import apsw
 from standardwebhooks.webhooks import Webhook
 
-from tests.e2e.installation import runs
+from tests.e2e.installation import runs, wait_until
 
 HOOKLAKE = Path(sys.executable).with_name("hooklake")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -30,17 +29,6 @@ TOKEN = "token-of-the-ingest-tests"
 PATH = f"/webhooks/uchat/{TOKEN}"
 START_SECONDS_MAX = 20.0
 STOP_SECONDS_MAX = 10.0  # the agreed bound from SIGTERM to exit
-
-Value = TypeVar("Value")
-
-
-def wait_until(condition: Callable[[], Value], *, seconds: float, what: str) -> Value:
-    """The first truthy value of `condition`; an AssertionError saying `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.01)
-    return value
 
 
 def registration(email: str, **fields: Any) -> bytes:
@@ -132,6 +120,13 @@ class Receiver:
 
     def said(self) -> str:
         return self.log.read_text("utf-8", "replace")
+
+    def memory(self) -> int:
+        """Bytes of the listening process alone (VmRSS)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) * 1024
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -6,7 +6,6 @@ The bound of 16 MiB is quality.md's; memory is the listening process's own (VmRS
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,13 +26,6 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
         for number in range(200):
             assert running.post(registration(f"warm{number}@example.com")).status == 200
         yield running
-
-
-def memory(receiver: Receiver) -> int:
-    status = Path(f"/proc/{receiver.process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
 
 
 def disk(receiver: Receiver) -> int:
@@ -62,30 +54,30 @@ def flood(opened: list[socket.socket], part: Callable[[int], bytes], rounds: int
 
 
 def test_900_silent_connections_cost_little_and_lock_nobody_out(receiver: Receiver) -> None:
-    before = memory(receiver)
+    before = receiver.memory()
     with connections(receiver, 900):
         for number in range(20):
             assert is_answered(receiver, f"beside{number}@example.com")
-        assert memory(receiver) - before <= GROWTH_MAX_BYTES
+        assert receiver.memory() - before <= GROWTH_MAX_BYTES
 
 
 def test_endless_headers_cost_little(receiver: Receiver) -> None:
-    before = memory(receiver)
+    before = receiver.memory()
     with connections(receiver, 50) as opened:
         flood(opened, lambda _: b"POST / HTTP/1.1\r\nHost: t\r\n", 1)
         flood(opened, lambda number: b"X-%d: %b\r\n" % (number, b"a" * 8000), 40)
         assert is_answered(receiver, "headers@example.com")
-        assert memory(receiver) - before <= GROWTH_MAX_BYTES
+        assert receiver.memory() - before <= GROWTH_MAX_BYTES
 
 
 def test_ten_declared_gigabytes_are_never_taken_in(receiver: Receiver) -> None:
-    before = memory(receiver)
+    before = receiver.memory()
     head = b"POST %b HTTP/1.1\r\nHost: t\r\nContent-Length: 10000000000\r\n\r\n" % PATH.encode()
     with connections(receiver, 8) as opened:
         flood(opened, lambda _: head, 1)
         flood(opened, lambda _: b"a" * MIB, 16)
         assert is_answered(receiver, "length@example.com")
-        assert memory(receiver) - before <= GROWTH_MAX_BYTES
+        assert receiver.memory() - before <= GROWTH_MAX_BYTES
 
 
 def test_a_flood_without_proof_grows_neither_disk_nor_log_nor_metrics(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socket
 import threading
@@ -695,15 +694,10 @@ def test_a_body_nobody_reads_does_not_hold_a_connection(receiver: Receiver) -> N
     assert status(answer) == 200
 
 
-def resident_bytes(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_path: Path) -> None:
     body = registration("through@example.com")
     with serving(tmp_path) as receiver, contextlib.ExitStack() as crowd:
-        before = resident_bytes(receiver.process.pid)
+        before = receiver.memory()
         stalled = [crowd.enter_context(receiver.socket()) for _ in range(64)]
         for one in stalled:
             one.sendall(request(PATH, f"Content-Length: {MIB}", body=b" " * (MIB - 1)))
@@ -719,7 +713,7 @@ def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_pat
             seconds=8,
             what="the oldest bodies refused",
         )
-        grown = resident_bytes(receiver.process.pid) - before
+        grown = receiver.memory() - before
         assert grown <= 48 * MIB, f"{grown / MIB:.1f} MiB"
         stalled[0].settimeout(5)
         answer = read_until_closed(stalled[0])

@@ -8,8 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,6 +17,7 @@ from ingest.landing import land_now
 from ingest.ledger import Delivery, open_ledger, store_deliveries, transaction
 from ingest.parse import Arrival, parse_body
 from ingest.settings import Settings, load_settings
+from tests.e2e.installation import wait_until
 from tests.faults.disks import Disk, fill, memory_disk
 from tests.faults.outcome import CannotRunError
 from warehouse.reader import published
@@ -68,13 +68,6 @@ def command(settings: Settings, *arguments: str) -> list[str]:
     return [*hooklake, "--data-dir", str(settings.data_dir)]
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("leave", [100_000, 200_000, 400_000, 600_000])
 def test_a_disk_that_fills_amid_a_landing_is_named_and_the_rest_lands_later(
     disk: Disk, settings: Settings, leave: int
@@ -107,9 +100,11 @@ def test_a_refresh_and_a_watcher_say_that_the_disk_is_full_and_the_watcher_goes_
             command(settings, "--watch"), env=environment, stdout=output, stderr=output
         )
     try:
-        until(lambda: FULL.search(told.read_text()) is not None, 120, "what is in the way")
+        wait_until(lambda: FULL.search(told.read_text()), seconds=120, what="what is in the way")
         filler.unlink()
-        until(lambda: published(settings.paths) is not None, 120, "what waited to be published")
+        wait_until(
+            lambda: published(settings.paths), seconds=120, what="what waited to be published"
+        )
         watcher.send_signal(signal.SIGTERM)
         assert watcher.wait(20) == 0
     finally:
