@@ -95,6 +95,7 @@ def test_merged_files_of_a_load_are_taken_back_as_well(
 def test_loads_are_listed_newest_first_with_what_is_still_there(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    settings.data_dir.mkdir()
     assert listed(settings, capsys) == []
     first = load(settings, capsys, export(settings, [*events()[:9], b"bad"], "a.ndjson"))
     second = load(settings, capsys, export(settings, events(), "b.ndjson"))
