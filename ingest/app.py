@@ -33,6 +33,7 @@ from ingest.responses import (
     NOT_STORED,
     AnswerError,
     Receive,
+    Refusal,
     Scope,
     Send,
     send_refusal,
@@ -66,7 +67,7 @@ class Application:
                     headers, len(scope["headers"]), scope.get("http_version", "")
                 )
             except AnswerError as error:
-                await send_refusal(error, self._metrics, scope, receive, send)
+                await send_refusal(error, self._metrics, scope, send)
                 return
             if b"%2f" in scope.get("raw_path", b"").lower():
                 scope["path"] = scope["raw_path"].decode("latin-1")  # no slash of ours is encoded
@@ -143,12 +144,7 @@ def create_app(
             if status == 404
             else f"this path does not take {request.method}"
         )
-        headers = dict(getattr(error, "headers", None) or {})
-        if request.headers.get("content-length", "0") != "0" or (
-            "transfer-encoding" in request.headers
-        ):
-            headers["connection"] = "close"  # its body is never read
-        return JSONResponse({"status": "refused", "reason": reason}, status, headers)
+        return Refusal(status, reason, getattr(error, "headers", None))
 
     async def failed(_: HttpRequest, error: Exception) -> Response:
         metrics.refused.labels("error").inc()

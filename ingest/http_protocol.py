@@ -4,6 +4,7 @@ A header has 16 KiB and 5 seconds, counted from the opening of the connection or
 byte after an answer. Open connections are capped: a new one takes the place of the longest silent
 one, else of one whose body has been underway for a second, and only where there is none it is
 answered 503. Bodies have their deadline in `receiver`. Who reads no answers is not read either.
+Who is answered before all is read is told that no more will come, and has a second to read it.
 
 llhttp (httptools) is the parser: stricter than h11 about what a request is, and a third of its
 cost. What it leaves open is closed here: the size of headers and trailers, how many requests may
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
 
@@ -32,8 +34,11 @@ REQUESTS_AHEAD_MAX: Final = 32
 UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
 PIECE_BYTES: Final = 8 * 1024
+LINGER_SECONDS: Final = 1.0
+LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 RETRY_AFTER_SECONDS: Final = 1
 EXCHANGE_KEY: Final = "hooklake.exchange"
+Fields = Iterable[tuple[bytes, bytes]]
 HEADER_FRAME_BYTES: Final = len(b": \r\n")
 
 _STATUS_LINES: Final = {
@@ -77,12 +82,17 @@ class Exchange:
         """The request's body where all of it has arrived already, else None."""
         return None if self._cycle.more_body else bytes(self._cycle.body)
 
-    def answer(self, status: int, body: bytes) -> None:
+    def answer(
+        self, status: int, body: bytes, *, is_closing: bool = False, headers: Fields = ()
+    ) -> None:
         """Send a whole answer, of JSON, in one write; nothing where the client is gone."""
         cycle = self._cycle
         if not (cycle.disconnected or cycle.response_started):
+            cycle.keep_alive = cycle.keep_alive and not (is_closing or cycle.more_body)
             cycle.message_event.set()
-            self._protocol.answer(cycle, status, body)
+            self._protocol.answer(
+                cycle, status, b"" if cycle.scope["method"] == "HEAD" else body, headers
+            )
 
     def abort(self) -> None:
         """Close the connection at once and without an answer."""
@@ -177,6 +187,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed = 0  # bytes since the parser last made something of them
         self._silent_since = 0.0
         self._end_deadline: asyncio.TimerHandle | None = None
+        self._linger_deadline: asyncio.TimerHandle | None = None
+        self._linger_bytes = 0  # still to be read, and thrown away
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -184,6 +196,7 @@ class BoundedProtocol(HttpToolsProtocol):
             outlived = self._outlived()
             if outlived is None:
                 self._refuse(503, "too many connections; try again shortly", "connections_full")
+                self._close()
                 return
             outlived.abort()
         self._await_header()
@@ -192,12 +205,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_arrived()
         self._unset_keepalive_if_required()
         self._be_spared()
+        if self._linger_deadline is not None:
+            self._linger_deadline.cancel()
         self.arriving.pop(self, None)
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._linger_deadline is not None:
+            self._linger_bytes -= len(data)
+            if self._linger_bytes < 0:
+                self._close()
+            return
         if self._refusal is not None or self.transport.is_closing():
             return
         part_before = self._part
@@ -318,23 +338,32 @@ class BoundedProtocol(HttpToolsProtocol):
         for part in body:
             super().on_body(part)
 
-    def answer(self, cycle: RequestResponseCycle | WholeRequest, status: int, body: bytes) -> None:
+    def answer(
+        self,
+        cycle: RequestResponseCycle | WholeRequest,
+        status: int,
+        body: bytes,
+        headers: Fields = (),
+    ) -> None:
         """Write a whole answer to the request that is next to be answered, and go on."""
-        if self.transport.is_closing():
+        if self._is_ending():
             cycle.disconnected = True
             return
         cycle.response_started = cycle.response_complete = True
-        added = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
+        added = [b"%b: %b\r\n" % field for field in (*headers, *self.server_state.default_headers)]
         head = _head(status, len(body), is_closing=not cycle.keep_alive)
         self.transport.write(b"".join((head, *added, b"\r\n", body)))
         if not cycle.keep_alive:
-            self.transport.close()
+            if self._part is _Part.BETWEEN:
+                self._close()
+            else:
+                self._linger()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self._unanswered -= 1
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._is_ending():
             self._end_in_time()
             return
         if self._refusal is not None and self._unanswered == 0:
@@ -348,7 +377,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         if self._part is _Part.BODY and self.cycle.response_complete:
-            self._close()  # answered, and still sending: nobody will read it
+            self._linger()  # answered, and still sending: nobody will read it
         elif self._unanswered == 0:
             self._be_silent()
 
@@ -386,13 +415,33 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self.transport.is_closing():
+        if not self._is_ending():
             self._be_spared()
             self.flow.resume_reading()
 
     def _close(self) -> None:
         self.transport.close()
         self._end_in_time()
+
+    def _linger(self) -> None:
+        """Close after a moment of reading on, and say at once that nothing more will be sent.
+
+        Closing on unread bytes would reset the connection, and take the answer off the wire.
+        """
+        self._header_arrived()
+        self.arriving.pop(self, None)
+        if self.transport.is_closing():
+            self._end_in_time()
+            return
+        self.silent[self] = None  # it gives way to whoever needs a connection
+        self._linger_bytes = LINGER_BYTES_MAX
+        self._linger_deadline = self.loop.call_later(LINGER_SECONDS, self._close)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def _is_ending(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._linger_deadline is not None or self.transport.is_closing()
 
     def _end_in_time(self) -> None:
         """A closing connection waits until all is sent: for ever, where nobody reads it."""
@@ -441,7 +490,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _header_late(self) -> None:
         self._header_deadline = None
-        if not self.transport.is_closing():
+        if not self._is_ending():
             self._refuse_in_turn(408, "the header did not arrive within 5 s", "header_timeout")
 
     def _refuse_in_turn(self, status: int, reason: str, code: str) -> None:
@@ -467,4 +516,4 @@ class BoundedProtocol(HttpToolsProtocol):
         word = "unavailable" if status == 503 else "refused"
         body = f'{{"status":"{word}","reason":"{reason}"}}'.encode()
         self.transport.write(_head(status, len(body), is_closing=True) + b"\r\n" + body)
-        self._close()
+        self._linger()

@@ -117,15 +117,15 @@ class Receiver:
         try:
             status, body = await self._deliver(scope, receive)
         except AnswerError as error:
-            await send_refusal(error, self._metrics, scope, receive, send)
+            await send_refusal(error, self._metrics, scope, send)
         except _ClientGoneError:
             self._metrics.refused.labels("client_gone").inc()
         except Exception as error:  # noqa: BLE001 - a bug of ours is 503, never silence or 500
             self._log.error("failed", kind=type(error).__name__)
             refusal = AnswerError(503, "error", FAILED, is_closing=True)
-            await send_refusal(refusal, self._metrics, scope, receive, send)
+            await send_refusal(refusal, self._metrics, scope, send)
         else:
-            await send_answer(scope, send, status, body, False, receive)
+            await send_answer(scope, send, status, body)
 
     def take(self, request: WholeRequest, path_token: str | None) -> bool:
         """Have a whole delivery stored, to be answered by what becomes of it.

@@ -5,19 +5,18 @@ Source: design.md, "HTTP".
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
+from starlette.responses import Response
+
 from ingest.answer import encode
-from ingest.http_protocol import EXCHANGE_KEY, RETRY_AFTER_SECONDS, Exchange
+from ingest.http_protocol import EXCHANGE_KEY, RETRY_AFTER_SECONDS, Exchange, Fields
 from ingest.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-LINGER_SECONDS: Final = 1.0
-LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 FAILED: Final = "the receiver failed; nothing was acknowledged"
 NOT_STORED: Final = {
     "queue_full": "more deliveries are waiting than the queue may hold",
@@ -58,45 +57,44 @@ def too_large(limit: int) -> AnswerError:
     )
 
 
-async def send_refusal(
-    error: AnswerError, metrics: Metrics, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def send_refusal(error: AnswerError, metrics: Metrics, scope: Scope, send: Send) -> None:
     metrics.refused.labels(error.reason).inc()
-    await send_answer(scope, send, error.status, error.body, error.is_closing, receive)
+    await send_answer(scope, send, error.status, error.body, is_closing=error.is_closing)
 
 
 async def send_answer(
-    scope: Scope, send: Send, status: int, body: bytes, is_closing: bool, receive: Receive
+    scope: Scope,
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    is_closing: bool = False,
+    headers: Fields = (),
 ) -> None:
+    """A whole answer of JSON; through ASGI only where the server is not `BoundedProtocol`."""
     exchange: Exchange | None = scope.get(EXCHANGE_KEY)
-    if exchange is not None and not is_closing:
-        exchange.answer(status, body)
+    if exchange is not None:
+        exchange.answer(status, body, is_closing=is_closing, headers=headers)
         return
-    headers = [
+    sent = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        *headers,
     ]
     if status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+        sent.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if is_closing:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if is_closing and not any(name == b"expect" for name, _ in scope["headers"]):
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        await _linger(receive)
-        body = b""
+        sent.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _linger(receive: Receive) -> None:
-    """Read on for a moment: closing on unread bytes would reset the answer off the wire."""
-    left = LINGER_BYTES_MAX
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left > 0:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
-                left -= len(message.get("body", b""))
-    except TimeoutError:
-        return
+class Refusal(Response):
+    """What a request for another path or method gets. headers: those of Starlette's error."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None) -> None:
+        super().__init__(encode({"status": "refused", "reason": reason}), status)
+        self._more = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        await send_answer(scope, send, self.status_code, bytes(self.body), headers=self._more)

@@ -376,10 +376,9 @@ def test_a_delivery_is_answered_alike_whole_and_in_pieces(
     ):
         with receiver.socket() as opened:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                for piece in (*pieces, closing):
-                    opened.sendall(piece)
-                    time.sleep(0.001)  # a packet of its own; its time decides nothing
+            for piece in (*pieces, closing):
+                opened.sendall(piece)
+                time.sleep(0.001)  # a packet of its own; its time decides nothing
             came = read_until_closed(opened)
         assert status(came) == code
         head, _, said = came.partition(b"\r\n\r\n")
@@ -451,11 +450,10 @@ def test_what_has_no_end_is_refused_before_it_is_large(receiver: Receiver, endle
     for pieces in ([endless], [endless[at : at + 4000] for at in range(0, len(endless), 4000)]):
         with receiver.socket() as opened:
             opened.settimeout(3)  # below the deadlines of header and body
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                for piece in pieces:
-                    opened.sendall(piece)
+            for piece in pieces:
+                opened.sendall(piece)
             answer = read_until_closed(opened)
-        assert not answer or status(answer) == 431  # a reset may overtake the answer
+        assert status(answer) == 431
         assert receiver.get("/healthz").status == 200
 
 
@@ -529,7 +527,7 @@ def test_a_request_without_a_host_is_400(receiver: Receiver) -> None:
     ],
 )
 def test_any_other_path_is_404_without_a_redirect(receiver: Receiver, path: str) -> None:
-    for body in (b"", b"x" * 300_000):
+    for body in (b"", b"x" * 3_000_000):
         answer = receiver.post(body, path)
 
         assert answer.status == 404
