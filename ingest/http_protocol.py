@@ -189,6 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_deadline: asyncio.TimerHandle | None = None
         self._linger_deadline: asyncio.TimerHandle | None = None
         self._linger_bytes = 0  # still to be read, and thrown away
+        self._is_half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -211,6 +212,11 @@ class BoundedProtocol(HttpToolsProtocol):
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more: who asked whole requests still gets their answers."""
+        self._is_half_closed = self._part is _Part.BETWEEN and self._unanswered > 0
+        return self._is_half_closed
 
     def data_received(self, data: bytes) -> None:
         if self._linger_deadline is not None:
@@ -378,6 +384,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         if self._part is _Part.BODY and self.cycle.response_complete:
             self._linger()  # answered, and still sending: nobody will read it
+        elif self._unanswered == 0 and self._is_half_closed:
+            self._close()
         elif self._unanswered == 0:
             self._be_silent()
 

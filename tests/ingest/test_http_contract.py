@@ -338,6 +338,22 @@ def test_fewer_bytes_than_declared_are_never_acknowledged(receiver: Receiver, en
     assert (body,) not in kept
 
 
+def test_who_sends_no_more_still_gets_every_answer(receiver: Receiver) -> None:
+    body = registration("half-closed@example.com")
+    delivery = request(PATH, f"Content-Length: {len(body)}", body=body)
+    for asked, answers in (
+        ([delivery], 1),
+        ([delivery[:-1], delivery[-1:]], 1),
+        ([delivery + request("/metrics", method="GET") + delivery], 3),
+    ):
+        with receiver.socket() as opened:
+            for piece in asked:
+                opened.sendall(piece)
+            opened.shutdown(socket.SHUT_WR)
+            opened.settimeout(5)
+            assert read_until_closed(opened).count(b"HTTP/1.1 200 OK") == answers
+
+
 def test_pipelined_deliveries_are_each_answered_in_their_order(receiver: Receiver) -> None:
     bodies = [
         b'{"event":"user_registered","event_id":"pipe-%d","email":"p@x.y"}' % number
