@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def event(account: str, at: str, event_type: str, **fields: Any) -> dict[str, An
 def instant(text: str) -> datetime:
     """An instant of 2026."""
     return datetime.strptime(f"2026-{text}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+
+
+def hashed(text: str) -> str:
+    """As the models hash it."""
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 STORIES = [
@@ -80,6 +86,13 @@ STORIES = [
     # Registered at ten; the payment, known by its day alone, was stored at midnight.
     event("dated", "03-01 10:00", "user_registered"),
     event("dated", "03-01 00:00", "plan_changed", plan_id="business", event_time_source="date"),
+    # Ids that, joined by a mark, would read as those of another.
+    event("mark", "03-01 00:00", "plan_changed", plan_id="business", workspace_id="w-mark",
+          event_id="a|b"),
+    event("mark", "03-02 00:00", "plan_changed", plan_id="business", workspace_id="w-mark|a",
+          event_id="b"),
+    event("mark", "03-03 00:00", "overdue_payment", payment_id="@x.test|payment|p"),
+    event("mark@x.test|payment|", "03-03 00:00", "overdue_payment", payment_id="p"),
     # Says nothing the models read.
     event("other", "03-01 00:00", "other", sender_event="no_enough_credit"),
 ]  # fmt: skip
@@ -102,6 +115,31 @@ def of(bench: Workbench, table: str, account: str, order: str, *columns: str) ->
         f"select {', '.join(columns)} from {table}"
         f" where account_id = '{account}@x.test' order by {order}"
     )
+
+
+def test_ids_that_hold_the_mark_stand_for_nothing_but_their_own(bench: Workbench) -> None:
+    changes = bench.query(
+        "select subscription_id, event_id, change_id from fct_plan_changes"
+        " where account_id = 'mark@x.test' order by all"
+    )
+    assert changes == [
+        ("w-mark", "a|b", hashed("6|w-mark|a|b")),
+        ("w-mark|a", "b", hashed("8|w-mark|a|b")),
+    ]
+    episodes = bench.query(
+        "select episode_id from fct_overdue_episodes where account_id like 'mark@%' order by"
+        " account_id"
+    )
+    assert episodes == [
+        (hashed("11|mark@x.test|payment|@x.test|payment|p"),),
+        (hashed("27|mark@x.test|payment|@x.test|payment|p"),),
+    ]
+    (nameless,) = bench.query(
+        "select episode_id, event_id from fct_overdue_episodes as episodes"
+        " inner join events using (account_id) where account_id = 'leaver@x.test'"
+        " and events.occurred_at = episodes.opened_at"
+    )
+    assert nameless[0] == hashed(f"13|leaver@x.test|event|{nameless[1]}")
 
 
 def test_the_senders_samples_make_a_whole_story(bench: Workbench) -> None:

@@ -60,6 +60,9 @@ opened as (
         openers.subscription_id,
         episodes.workspace_id,
         openers.payment_id,
+        coalesce(
+            'payment|' || openers.payment_id, 'event|' || openers.event_id
+        ) as known_by,
         openers.event_number,
         openers.event_id,
         openers.occurred_at as opened_at,
@@ -87,13 +90,7 @@ opened as (
 )
 
 select
-    md5(
-        opened.account_id || '|'
-        || case
-            when opened.payment_id is not null then 'payment|' || opened.payment_id
-            else 'event|' || opened.event_id
-        end
-    ) as episode_id,
+    {{ hash_of_pair('opened.account_id', 'opened.known_by') }} as episode_id,
     opened.account_id,
     opened.subscription_id,
     opened.workspace_id,

@@ -1,7 +1,7 @@
 {{ config(materialized='view', tags=['events_only']) }}
 -- One row per change of a subscription's state; repeats and healed gaps are none.
 select
-    md5(subscription_id || '|' || event_id) as change_id,
+    {{ hash_of_pair('subscription_id', 'event_id') }} as change_id,
     account_id,
     subscription_id,
     attribution,
