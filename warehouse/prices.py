@@ -34,7 +34,9 @@ COLUMNS: Final[dict[str, str]] = {
     "valid_from": "date",
     "valid_to": "date",
 }
-_AMOUNT: Final = re.compile(r"\d{1,16}(\.\d{1,2})?")
+_AMOUNT: Final = re.compile(r"\d+(\.\d{1,2})?")
+AMOUNT_MAX: Final = Decimal("9999999999.99")
+"""A million subscriptions of it still add up to what DECIMAL(18, 2) holds."""
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -138,7 +140,9 @@ def _interval(cell: str) -> str:
 def _amount(cell: str) -> Decimal:
     if not _AMOUNT.fullmatch(cell):
         raise ValueError(f"{cell!r} is no amount such as 49 or 49.90; write 0 for none")
-    return Decimal(cell)
+    if (amount := Decimal(cell)) > AMOUNT_MAX:
+        raise ValueError(f"{cell!r} is too large; {AMOUNT_MAX} is the largest that is taken")
+    return amount
 
 
 def _day(cell: str) -> date:

@@ -10,6 +10,7 @@ import pytest
 
 from ingest.paths import DataDir
 from warehouse.prices import (
+    AMOUNT_MAX,
     COLUMNS,
     PlanPricesError,
     parse_plan_prices,
@@ -42,6 +43,13 @@ def test_a_row_becomes_typed_values() -> None:
     )
 
 
+def test_the_largest_price_is_taken() -> None:
+    ((*_, price, _cost, _from, _to),) = parse_plan_prices(
+        HEADER + GOOD.replace("49.90", "9999999999.99"), Path("x")
+    )
+    assert price == AMOUNT_MAX
+
+
 def test_columns_may_come_in_any_order_and_blank_lines_are_nothing() -> None:
     names = list(COLUMNS)[::-1]
     values = GOOD.strip().split(",")[::-1]
@@ -56,6 +64,8 @@ def test_columns_may_come_in_any_order_and_blank_lines_are_nothing() -> None:
         (",2,", ",two,", "line 2, column tier: 'two' is no whole number"),
         ("month", "week", "line 2, column interval: 'week' is neither month nor year"),
         ("49.90", "49.905", "line 2, column price: '49.905' is no amount"),
+        ("49.90", "10000000000", "line 2, column price: '10000000000' is too large; 9999999999.99"),
+        (",10,", f",1{'0' * 30},", f"line 2, column cost: '1{'0' * 30}' is too large"),
         ("49.90", "-1", "line 2, column price: '-1' is no amount"),
         ("2026-01-01", "01/01/2026", "line 2, column valid_from: '01/01/2026' is no day"),
         ("2026-07-01", "2026-02-30", "line 2, column valid_to: '2026-02-30' is not in the"),
