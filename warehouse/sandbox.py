@@ -28,7 +28,8 @@ from uuid import UUID
 
 import duckdb
 
-PREFIX: Final = "select * from (\n"
+DESCRIBING: Final = "describe select * from (\n"
+ANSWERING: Final = "from (\n".rjust(len(DESCRIBING))  # a place in one is that in the other
 BLOCK_ROWS: Final = 1000
 PR_SET_PDEATHSIG: Final = 1  # Source: prctl(2), linux/prctl.h
 
@@ -38,6 +39,8 @@ FUNCTIONS_REFUSED: Final = re.compile(
     r"|truncate_duckdb_logs",
     re.IGNORECASE,
 )
+_WITH_INFINITY: Final = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+_INTERVAL: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\b(INTERVAL)\b""")
 _WRITES_IN_CTE: Final = re.compile(r"WITH clause containing a", re.IGNORECASE)
 
 
@@ -107,19 +110,34 @@ def _answer(
     connection: duckdb.DuckDBPyConnection, query: str, rows_max: int
 ) -> Iterator[dict[str, Any]]:
     statement = _only_select(connection, query)
+    described = connection.execute(f"{DESCRIBING}{statement}\n)").fetchall()
+    types = [column[1] for column in described]
+    yield {"columns": _distinct([column[0] for column in described]), "types": types}
+    names = [f"c{place}" for place in range(len(types))]
+    chosen = ", ".join(_sayable(*column) for column in zip(names, types, strict=True))
     limit = f" limit {rows_max + 1}" if rows_max else ""
-    cursor = connection.execute(f"{PREFIX}{statement}\n){limit}")
-    description = cursor.description or []
-    yield {
-        "columns": _distinct([column[0] for column in description]),
-        "types": [str(column[1]) for column in description],
-    }
+    cursor = connection.execute(
+        f"{ANSWERING}{statement}\n) as answer ({', '.join(names)}) select {chosen}{limit}"
+    )
     sent = 0
     while rows := cursor.fetchmany(BLOCK_ROWS):
         block = rows[: rows_max - sent] if rows_max else rows
         yield {"rows": [[encode(value) for value in row] for row in block]}
         sent += len(rows)
     yield {"end": True, "is_capped": bool(rows_max) and sent > rows_max}
+
+
+def _sayable(name: str, kind: str) -> str:
+    """The column as an expression whose values Python can hold: to it a month is 30 days and
+    infinity the end of the year 9999, so both come as DuckDB's text."""
+    if kind in _WITH_INFINITY:
+        either = f"union(value {kind}, text varchar)"
+        return (
+            f"case when isinf({name}) then cast(cast({name} as varchar) as {either})"
+            f" else cast({name} as {either}) end"
+        )
+    told = _INTERVAL.sub(lambda found: "VARCHAR" if found[1] else found[0], kind)
+    return name if told == kind else f"cast({name} as {told})"
 
 
 def _only_select(connection: duckdb.DuckDBPyConnection, query: str) -> str:
@@ -234,7 +252,7 @@ def _failure(error: Exception, query: str) -> dict[str, Any]:
     failure: dict[str, Any] = {"error": "query", "message": message}
     if position is not None:
         if not _is_parse_error_of(query):
-            position -= len(PREFIX)
+            position -= len(DESCRIBING)
         before = query.encode()[: max(position, 0)].decode(errors="ignore")
         failure["line"] = before.count("\n") + 1
         failure["column"] = len(before) - (before.rfind("\n") + 1) + 1

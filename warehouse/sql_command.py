@@ -20,6 +20,7 @@ _BY_SUFFIX: Final[dict[str, OutputFormat]] = {
     ".csv": "csv",
     ".json": "json",
     ".parquet": "parquet",
+    ".txt": "table",
 }
 
 
@@ -38,7 +39,7 @@ def run(
     """
     keep_files_private()
     data = settings.paths
-    chosen = output_format or (_BY_SUFFIX.get(output.suffix, "table") if output else "table")
+    chosen = output_format or (format_named(output) if output else None) or "table"
     if query is None and sys.stdin.isatty():
         if output is not None:
             raise UsageError("--output goes with a query; in the shell, `.output FILE` does it")
@@ -57,6 +58,19 @@ def run(
     shown = number_of(max_rows, "row is", "rows are")
     sys.stderr.write(f"only the first {shown} shown; --max-rows 0 lifts the cap\n")
     return CAPPED_EXIT
+
+
+def format_named(output: Path) -> OutputFormat | None:
+    """What the file's name says it is to hold, None where it says nothing. Raises: UsageError."""
+    if not output.suffix:
+        return None
+    named = _BY_SUFFIX.get(output.suffix.lower())
+    if named is None:
+        raise UsageError(
+            f"{output.name}: {output.suffix} is not written here; name a file that ends in"
+            f" {', '.join(_BY_SUFFIX)}, or say what it is to hold with --format"
+        )
+    return named
 
 
 def ask(

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ingest.errors import UsageError
 from ingest.wording import number_of
 from warehouse.adhoc import Result
 
@@ -134,7 +135,10 @@ def visible(text: str) -> str:
 
 
 def write_parquet(result: Result, stream: BinaryIO) -> None:
-    """Numbers, days, instants and booleans as such; what Parquet readers differ about, as text."""
+    """Numbers, days, instants and booleans as such; what Parquet readers differ about, as text.
+
+    Raises: UsageError for days and instants beyond the years 1 to 9999.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -144,10 +148,17 @@ def write_parquet(result: Result, stream: BinaryIO) -> None:
     with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
 
         def write() -> None:
-            columns = [
-                pa.array([_as_stored(row[place], kind, pa) for row in waiting], kind)
-                for place, kind in enumerate(kinds)
-            ]
+            columns = []
+            for place, kind in enumerate(kinds):
+                values = [_as_stored(row[place], kind, pa) for row in waiting]
+                try:
+                    columns.append(pa.array(values, kind))
+                except pa.ArrowTypeError:  # beyond the years 1 to 9999 a day or instant is text
+                    name, said = result.columns[place], result.types[place]
+                    raise UsageError(
+                        f"column {name} holds a {said} that Parquet readers differ about, such as"
+                        f" infinity; select cast({name} as varchar) instead"
+                    ) from None
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             waiting.clear()
 

@@ -24,7 +24,7 @@ from ingest.paths import DataDir
 from ingest.wording import number_of
 from warehouse.adhoc import QueryError, execute
 from warehouse.reader import published, resolved_path
-from warehouse.sql_command import ask, visible_lines
+from warehouse.sql_command import ask, format_named, visible_lines
 from warehouse.sql_output import OutputFormat, visible
 from warehouse.sql_text import as_one_line, pointed, statements
 
@@ -172,9 +172,8 @@ class Shell:
         began = time.perf_counter()
         output, self.output = self.output, None
         try:
-            is_capped = ask(
-                self.data, statement, self.mode, self.max_rows, self.timeout_seconds, output
-            )
+            mode = (format_named(output) if output else None) or self.mode
+            is_capped = ask(self.data, statement, mode, self.max_rows, self.timeout_seconds, output)
         except QueryError as error:
             if error.line is not None and error.column is not None:
                 place = pointed(statement, error.line, error.column)
@@ -261,7 +260,11 @@ class Shell:
         raise UsageError(f".mode takes one of {', '.join(_MODES)}; it is {self.mode}")
 
     def _output(self, path: str | None) -> None:
-        self.output = None if path is None else Path(path).expanduser()
+        self.output = None
+        if path is not None:
+            output = Path(path).expanduser()
+            format_named(output)
+            self.output = output
 
     def _timer(self, wanted: str | None) -> None:
         if wanted not in ("on", "off"):

@@ -97,6 +97,33 @@ def test_values_arrive_as_python_has_them(asked: Workbench) -> None:
     assert answer.types[1] == "TIMESTAMP WITH TIME ZONE"
 
 
+def test_intervals_and_infinities_are_told_as_duckdb_tells_them(asked: Workbench) -> None:
+    answer = execute(
+        asked.data,
+        "select interval '1 month 40 days 3 hours' as span,"
+        " {'INTERVAL': [interval '1 year'], 'k': 1} as spans, 'infinity'::date as never,"
+        " '-infinity'::timestamptz as ever, 'infinity'::timestamp as naive,"
+        " date '9999-12-31' as last_day, null::interval as span",
+    )
+    assert answer.rows == [
+        (
+            "1 month 40 days 03:00:00",
+            {"INTERVAL": ["1 year"], "k": 1},
+            "infinity",
+            "-infinity",
+            "infinity",
+            date(9999, 12, 31),
+            None,
+        )
+    ]
+    assert answer.types[:4] == (
+        "INTERVAL",
+        'STRUCT("INTERVAL" INTERVAL[], k INTEGER)',
+        "DATE",
+        "TIMESTAMP WITH TIME ZONE",
+    )
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -310,6 +337,13 @@ def test_the_commands_exit_codes(asked: Workbench) -> None:
         assert done.returncode == code, (arguments, done.stderr)
         assert bool(done.stderr) == bool(code)
     assert "first 2 rows" in hooklake_sql(asked, "from range(3)", "--max-rows", "2").stderr
+
+
+def test_a_query_may_begin_with_a_comment_and_an_option_is_one_still(asked: Workbench) -> None:
+    done = hooklake_sql(asked, "-- how many = 2\nselect 1 as n", "--format", "csv")
+    assert (done.returncode, done.stdout) == (0, "n\n1\n")
+    assert hooklake_sql(asked, "--why\nselect 1 as n", "--format=csv").stdout == "n\n1\n"
+    assert hooklake_sql(asked, "--comment", "select 1").returncode == 2
 
 
 def test_json_is_one_array_of_objects(asked: Workbench) -> None:

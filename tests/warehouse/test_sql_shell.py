@@ -198,6 +198,37 @@ def test_the_files_name_says_the_format_unless_told_otherwise(
     assert (tmp_path / "rows").read_text() == "n\n1\n"
 
 
+def test_a_file_of_a_kind_that_is_not_written_is_refused(asked: Workbench, tmp_path: Path) -> None:
+    refused = run(asked, "select 1", "--output", str(tmp_path / "rows.xlsx"), code=2)
+    assert b".xlsx is not written here" in refused.stderr
+    assert b".csv, .json, .parquet, .txt" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    run(asked, "select 1 as n", "--output", str(tmp_path / "rows.tsv"), "--format", "csv")
+    run(asked, "select 1 as n", "--output", str(tmp_path / "rows.CSV"))
+    assert (tmp_path / "rows.CSV").read_text() == "n\n1\n"
+
+
+def test_the_shells_file_is_what_its_name_says(
+    screen: Screen, asked: Workbench, tmp_path: Path
+) -> None:
+    screen.type(f".output {tmp_path}/rows.xlsx\n")
+    screen.until(".xlsx is not written here")
+    screen.type(f".output {tmp_path}/rows.json\nselect 1 as n;\n")
+    screen.until("written to")
+    screen.until(PROMPT)
+    assert json.loads((tmp_path / "rows.json").read_text()) == [{"n": 1}]
+
+
+def test_infinity_goes_into_no_parquet_file_and_that_is_said(
+    asked: Workbench, tmp_path: Path
+) -> None:
+    target = tmp_path / "rows.parquet"
+    done = run(asked, "select 'infinity'::date as until", "--output", str(target), code=2)
+    assert b"column until holds a DATE" in done.stderr
+    assert b"cast(until as varchar)" in done.stderr
+    assert not target.exists()
+
+
 def test_a_failed_query_leaves_no_file(asked: Workbench, tmp_path: Path) -> None:
     run(asked, "select no_such", "--output", str(tmp_path / "rows.csv"), code=1)
     assert list(tmp_path.iterdir()) == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ingest.settings import load_settings
 from warehouse.commands.examples import epilog
@@ -24,7 +26,15 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-@commands.command(epilog=epilog("sql"))
+class AskingCommand(TyperCommand):
+    """Takes a query that begins with a SQL comment for a query and not for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        is_comment = re.compile(r"--[^\s=]*\s").match  # no option has a space in its name
+        return super().parse_args(ctx, [f" {arg}" if is_comment(arg) else arg for arg in args])
+
+
+@commands.command(cls=AskingCommand, epilog=epilog("sql"))
 def sql(
     query: Annotated[
         str | None, typer.Argument(help="One SELECT; without it, standard input or the shell.")
