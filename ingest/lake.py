@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,6 +74,7 @@ def write_range(
     """
     written = []
     folders: set[Path] = set()
+    temporary = None
     try:
         ensure_directory_durably(paths.staging, below=paths.staging)
         ensure_directory_durably(paths.lake, below=paths.root)
@@ -103,8 +105,9 @@ def write_range(
         for folder in folders:
             fsync_directory(folder)
     except (OSError, pl.exceptions.PolarsError) as error:
+        reason = _reason(error, paths, temporary)
         raise LandingError(
-            f"writing events {first_seq} to {last_seq} into {paths.lake}: {_reason(error, paths)}"
+            f"writing events {first_seq} to {last_seq} into {paths.lake}: {reason}"
         ) from error
     return written
 
@@ -130,7 +133,8 @@ def write_again(
         temporary.rename(target)
         fsync_directory(target.parent)
     except (OSError, pl.exceptions.PolarsError, ValueError) as error:  # Arrow's are ValueErrors
-        raise LandingError(f"writing {target} anew: {_reason(error, paths)}") from error
+        reason = _reason(error, paths, temporary)
+        raise LandingError(f"writing {target} anew: {reason}") from error
     return WrittenFile(
         relative,
         like.event_type,
@@ -144,13 +148,19 @@ def write_again(
     )
 
 
-def _reason(error: Exception, paths: DataDir) -> str:
-    """What was in the way; polars names a full disk by whatever it was writing just then."""
+def _reason(error: Exception, paths: DataDir, temporary: Path | None) -> str:
+    """What was in the way; polars names a full disk by whatever it was writing just then.
+
+    Removes what was written so far, after looking at the space that it leaves.
+    """
     if isinstance(error, OSError):
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     else:
         status = os.statvfs(paths.root)
         is_full = status.f_bavail * status.f_frsize < FULL_DISK_FREE_BYTES_MAX
+    if temporary is not None:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     if is_full:
         return f"{os.strerror(errno.ENOSPC)}; free some space, and the next attempt goes on"
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__

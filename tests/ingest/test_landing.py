@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import apsw
 import duckdb
@@ -443,7 +445,47 @@ def test_a_full_disk_fails_by_name_and_the_range_lands_later(
         with pytest.raises(LandingError, match="No space left"):
             land_now(settings)
     assert live_files(settings.paths.ledger) == []
+    assert list(settings.paths.staging.iterdir()) == []
     assert land_now(settings).events == 5
+
+
+def test_a_partial_file_that_cannot_be_removed_hides_no_full_disk(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(settings, *bodies())
+
+    def no_space(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        patch.setattr(Path, "unlink", read_only)
+        with pytest.raises(LandingError, match="No space left"):
+            land_now(settings)
+
+
+def test_a_full_disk_is_looked_at_before_the_partial_file_is_removed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(settings, *bodies())
+    staging = settings.paths.staging
+
+    def cut_off(_frame: pl.DataFrame, stream: BinaryIO, **_: Any) -> None:
+        stream.write(b"PAR1")
+        raise pl.exceptions.ComputeError("failed to write")
+
+    def full_while_staged(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=0 if list(staging.iterdir()) else 1 << 40, f_frsize=1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", cut_off)
+        patch.setattr(os, "statvfs", full_while_staged)
+        with pytest.raises(LandingError, match="No space left"):
+            land_now(settings)
+    assert list(staging.iterdir()) == []
 
 
 # -- one at a time -------------------------------------------------------------------------------
