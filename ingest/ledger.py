@@ -163,8 +163,14 @@ def open_read_only(path: Path) -> Iterator[apsw.Connection]:
 
 
 def describe(error: apsw.Error) -> str:
-    """SQLite's own words for an error, without the statement or its values."""
-    return f"{type(error).__name__.removesuffix('Error')}: {error}"
+    """SQLite's own words for an error, without the statement or its values.
+
+    With the next step where the file itself is at fault.
+    """
+    told = f"{type(error).__name__.removesuffix('Error')}: {error}"
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        told += "; keep it and its -wal file as they are, and run `hooklake restore` with a backup"
+    return told
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ Source: quality.md, "Durability rules" 7.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import sys
@@ -75,6 +76,11 @@ def examine(
             Finding("ledger", "warning", "nothing was ever received here", "start `hooklake serve`")
         )
         return findings
+    if unreadable := _not_ours(paths):
+        step = "run hooklake as the user that owns it; nothing says that it is damaged"
+        told = f"this user may not read and write {', '.join(unreadable)}"
+        findings.append(Finding("ledger", "failure", told, step))
+        return findings
     try:
         with open_read_only(paths.ledger) as connection:
             findings += _integrity(connection)
@@ -90,6 +96,12 @@ def examine(
     findings += _refresh(paths)
     findings += _compaction(paths)
     return findings
+
+
+def _not_ours(paths: DataDir) -> list[str]:
+    """The ledger's files that this user may not use; SQLite writes beside it even to read it."""
+    files = (paths.ledger.with_name(paths.ledger.name + end) for end in ("", "-wal", "-shm"))
+    return [str(path) for path in files if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
 
 
 def run(settings: Settings, *, as_json: bool) -> int:

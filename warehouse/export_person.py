@@ -28,7 +28,7 @@ from warehouse.erase_lake import Found, judge, search
 from warehouse.forget import read_address
 from warehouse.output_file import output_file
 from warehouse.person import IS_THEIRS, Person, alone, known_as, lake_reader, name_in, named
-from warehouse.reader import connect, published
+from warehouse.reader import Published, connect, published
 from warehouse.sql_output import plain
 
 _INSTANTS = frozenset(("occurred_at", "received_at", "replayed_at", "signed_at"))
@@ -145,9 +145,17 @@ def _rows(ledger: apsw.Connection, query: str) -> list[dict[str, Any]]:
 
 def _of_warehouse(paths: DataDir, person: Person) -> dict[str, list[dict[str, Any]]]:
     """The person's rows of every published table that has accounts, `events` left out."""
-    version = published(paths)
-    if version is None:
-        return {}
+    try:
+        version = published(paths)
+        return {} if version is None else _of_version(version, person)
+    except duckdb.Error as error:
+        raise StorageError(
+            f"reading {paths.warehouse.resolve()} for a person failed ({type(error).__name__});"
+            " `hooklake refresh --full` publishes a new version"
+        ) from None
+
+
+def _of_version(version: Published, person: Person) -> dict[str, list[dict[str, Any]]]:
     tables = {}
     with connect(version) as connection:
         names = connection.execute(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from ingest.errors import LedgerError
 from ingest.landing import land_now
 from ingest.ledger import Delivery, open_ledger, store_deliveries, transaction
 from ingest.parse import Arrival, parse_body
@@ -72,6 +74,27 @@ def test_a_healthy_installation_has_no_failure_and_adds_up(settings: Settings) -
     assert [finding for finding in findings if finding.level != "ok"] == []
     (sums,) = [finding for finding in findings if finding.check == "row accounting"]
     assert sums.message == "32 deliveries = 30 events + 1 duplicates + 1 quarantined + 0 erased"
+
+
+def test_a_ledger_of_another_user_is_not_called_damaged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = settings.paths.ledger
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != ledger)
+    (found,) = failures(settings)
+    assert found.message == f"this user may not read and write {ledger}"
+    assert "as the user that owns it" in found.next_step
+    assert "backup" not in found.next_step
+
+
+def test_a_ledger_that_is_no_database_says_what_to_do(settings: Settings) -> None:
+    for end in ("-wal", "-shm"):
+        settings.paths.ledger.with_name(f"ledger.sqlite{end}").unlink(missing_ok=True)
+    settings.paths.ledger.write_bytes(b"no database" * 1_000)
+    (found,) = failures(settings)
+    assert found.message.count("`hooklake restore`") == 1
+    with pytest.raises(LedgerError, match="`hooklake restore` with a backup"):
+        land_now(settings)
 
 
 def test_every_flipped_bit_of_a_lake_file_is_found(settings: Settings) -> None:

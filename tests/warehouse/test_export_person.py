@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from forgetting import ANN, BOB, anns_bodies, body, deliver, fill, settings_of
 
-from ingest.errors import UsageError
+from ingest.errors import StorageError, UsageError
 from ingest.settings import Settings
 from warehouse.build import Wanted
 from warehouse.export_person import run
@@ -90,6 +90,18 @@ def test_a_file_is_new_and_private(settings: Settings, tmp_path: Path) -> None:
 def test_a_file_never_lies_among_hooklakes_own(settings: Settings, place: str) -> None:
     with pytest.raises(OutputRefusedError, match="outside of"):
         run(settings, ANN, output=settings.paths.root / place)
+
+
+def test_a_damaged_published_warehouse_is_named_and_not_the_lake(settings: Settings) -> None:
+    path = settings.paths.warehouse.resolve()
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(b"garbage" * 1_000)
+    try:
+        with pytest.raises(StorageError, match=rf"reading {path} .*refresh --full"):
+            run(settings, ANN)
+    finally:
+        path.write_bytes(whole)
 
 
 def test_where_nothing_was_received_it_says_so(tmp_path: Path) -> None:
