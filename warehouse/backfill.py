@@ -74,8 +74,15 @@ def run(
     began = time.monotonic()
     keep_files_private()
     console = Console(highlight=False, markup=False, soft_wrap=True)
+    stage = "reading"
     try:
-        with progress(is_shown=not as_json) as (on_bytes, on_stage):
+        with progress(is_shown=not as_json) as (on_bytes, show_stage):
+
+            def on_stage(begun: str) -> None:
+                nonlocal stage
+                stage = begun
+                show_stage(begun)
+
             on_stage("reading")
             exports = examine(paths, on_bytes, options, _replaced(settings))
             on_stage("parsing")
@@ -87,7 +94,10 @@ def run(
         raise LedgerError(f"writing the backfill's batch: {describe(error)}") from error
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         reason = str(error).partition("\n")[0]
-        raise StorageError(f"comparing the backfill with the lake: {reason}") from error
+        raise StorageError(
+            f"loading into {settings.data_dir} failed while {stage} ({reason}); nothing of it is"
+            " visible yet, mend the cause and run the same command again"
+        ) from error
     except OSError as error:
         raise StorageError(
             f"loading into {settings.data_dir}: {error.strerror or error}; nothing of it is visible"

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
 from ingest.catalogue import live_files
 from ingest.contract import LAKE_COLUMNS
+from ingest.errors import StorageError
 from ingest.lake import FILE_SCHEMA, file_sha256
 from ingest.landing import land_now
 from ingest.ledger import Delivery, open_ledger, open_read_only, read_counters, store_deliveries
@@ -335,6 +337,25 @@ def test_only_one_backfill_runs_at_a_time(settings: Settings) -> None:
         pytest.raises(BackfillRunningError, match="another backfill"),
     ):
         backfill.run(settings, [path], as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [
+        (pl.DataFrame, "parsing"),
+        (backfill, "comparing with the lake"),
+    ],
+)
+def test_a_failure_names_the_step_it_met(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, place: Any, step: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise pl.exceptions.ComputeError("no more")
+
+    monkeypatch.setattr(place, "compare" if place is backfill else "write_parquet", fail)
+    with pytest.raises(StorageError, match=rf"failed while {step} \(no more\)"):
+        backfill.run(settings, [export(settings, events()[:5])])
+    assert live_files(settings.paths.ledger) == []
 
 
 def test_the_report_for_people_says_what_happened(
