@@ -262,7 +262,10 @@ def _erasures(connection: apsw.Connection) -> Iterator[Finding]:
 def _planned(connection: apsw.Connection) -> set[str]:
     """What is being written right now, or was at a crash and is redone or removed later: files'
     paths, and `<first>-<last>` of ranges."""
-    rows = connection.execute("select first_seq, last_seq from landings where status = 'planned'")
+    rows = connection.execute(
+        "select first_seq, last_seq from landings"
+        f" where status = 'planned' and first_seq > {LANDED_UNTIL}"
+    )
     return {f"{first}-{last}" for first, last in rows} | unfinished(connection)
 
 

@@ -36,11 +36,10 @@ all rows before any go, and that shall not happen each minute."""
 def prune(connection: apsw.Connection, settings: Settings) -> dict[str, int]:
     """Delete what has had its time; how much of each. The caller holds the rewrite lock."""
     now = _now(connection)
-    landed = _landed_before(connection, now - settings.ledger_keep_days * DAY)
-    if _is_due(connection, landed, now - settings.ledger_keep_days * DAY - PATIENCE):
+    landed, before = 0, now - settings.ledger_keep_days * DAY
+    if _is_due(connection, before - PATIENCE, now):
+        landed = _landed_before(connection, before)
         checklist.remember(connection)
-    else:
-        landed = 0
     pruned = {
         "events": _delete(connection, "inbox", "seq <= ?", landed),
         "duplicates": _delete(connection, "duplicates", "seq <= ?", landed),
@@ -75,7 +74,9 @@ def drop_versions(paths: DataDir, keep_hours: float) -> int:
 
 def _now(connection: apsw.Connection) -> int:
     newest = single_integer(
-        connection, "select coalesce(max(landed_at), 0) from landings where status = 'landed'"
+        connection,
+        "select coalesce((select landed_at from landings where status = 'landed'"
+        " order by first_seq desc limit 1), 0)",
     )
     return min(time.time_ns() // 1_000, newest)
 
@@ -90,10 +91,20 @@ def _landed_before(connection: apsw.Connection, before: int) -> int:
     )
 
 
-def _is_due(connection: apsw.Connection, landed: int, before: int) -> bool:
-    """Whether some row up to that number was landed by then, so that all of them go now."""
+def _is_due(connection: apsw.Connection, before: int, now: int) -> bool:
+    """Whether the first row that is left was landed by then, so that all of its age go now.
+
+    The landings before it are one: this asks a few, and all only where a clock had jumped ahead.
+    """
     oldest = _oldest(connection)
-    return oldest <= landed and oldest <= _landed_before(connection, before)
+    row = connection.execute(
+        "select landed_at from landings where status = 'landed' and last_seq >= ?"
+        " order by first_seq limit 1",
+        (oldest,),
+    ).fetchone()
+    if row is None or before < int(row[0]) <= now:
+        return False
+    return oldest <= _landed_before(connection, before)
 
 
 def _oldest(connection: apsw.Connection) -> int:
@@ -139,7 +150,7 @@ def _delete(connection: apsw.Connection, table: str, condition: str, bound: int)
 
 def _join_landings(connection: apsw.Connection, until: int) -> int:
     """Old ranges become one, for what was landed is remembered for good; how many rows fewer."""
-    condition = "status = 'landed' and last_seq <= ?"
+    condition = "status = 'landed' and first_seq <= ?1 and last_seq <= ?1"
     with transaction(connection):
         row = connection.execute(
             "select count(*), min(first_seq), max(last_seq), min(planned_at), max(landed_at),"

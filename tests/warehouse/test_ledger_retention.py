@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,23 @@ def age(connection: apsw.Connection, table: str, column: str, days: float) -> No
     connection.execute(f"update {table} set {column} = {column} - ?", (int(days * DAY),))
 
 
+def steps_of(connection: apsw.Connection, ask: Callable[[], object]) -> int:
+    """How many steps SQLite takes meanwhile."""
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    connection.set_progress_handler(count, 1)
+    try:
+        ask()
+    finally:
+        connection.set_progress_handler(None)
+    return steps
+
+
 def rows(connection: apsw.Connection, table: str) -> int:
     return single_integer(connection, f"select count(*) from {table}")
 
@@ -90,6 +107,33 @@ def test_nothing_young_is_touched(settings: Settings, ledger: apsw.Connection) -
     age(ledger, "landings", "landed_at", 29.9)
     land(settings, range(5, 6))
     assert prune(ledger, settings) == NOTHING
+
+
+def test_many_landings_cost_nothing_until_something_is_due(
+    settings: Settings, ledger: apsw.Connection
+) -> None:
+    few = steps_of(ledger, lambda: prune(ledger, settings))
+    with transaction(ledger):
+        ledger.execute(
+            "with recursive number(last) as (select next from sequence union all"
+            " select last + 1 from number limit 20000)"
+            " insert into landings select last, last, 'landed', ?1, ?1, 1 from number",
+            (time.time_ns() // 1_000,),
+        )
+    assert steps_of(ledger, lambda: prune(ledger, settings)) < 2 * few
+
+
+def test_a_landing_from_the_future_keeps_nothing_for_good(
+    settings: Settings, ledger: apsw.Connection
+) -> None:
+    age(ledger, "landings", "landed_at", 31)
+    ledger.execute(
+        "update landings set landed_at = landed_at + ? where first_seq ="
+        " (select min(first_seq) from landings)",
+        (4_000 * DAY,),
+    )
+    land(settings, range(5, 6))
+    assert prune(ledger, settings)["events"] == 10
 
 
 def test_what_was_landed_a_month_ago_leaves_the_ledger_and_stays_in_the_lake(
