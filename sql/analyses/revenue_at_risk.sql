@@ -1,43 +1,80 @@
 -- Question: How much of today's revenue may be lost soon, and for what reason?
 -- One row per: currency and the first reason that fits.
--- How to read: 1 an overdue episode is open; 2 auto-renew is off; 3 the last paid time
--- is over and its renewal missing; 4 nothing speaks against it. The shares of
--- a currency add up to 1. An account counts with the currency of its largest plan.
+-- How to read: each paid subscription is judged by itself. 1 an overdue episode of it
+-- is open, or one of its account where either names no workspace; 2 its auto-renew is
+-- off; 3 its last paid time is over and its renewal missing; 4 nothing speaks against
+-- it. The shares of a currency add up to 1. An account with several subscriptions is
+-- counted under each reason and currency that one of them has.
 with
+
+subscriptions as (
+
+    select *
+    from int_plan_periods
+    where is_paid and valid_to is null
+
+),
+
+-- Grain: subscription.
+owing as (
+
+    select distinct
+        subscriptions.account_id,
+        subscriptions.subscription_id,
+    from subscriptions
+    inner join fct_overdue_episodes as episodes
+        on
+            subscriptions.account_id = episodes.account_id
+            and (
+                episodes.workspace_id is null
+                or subscriptions.attribution = 'account'
+                or subscriptions.subscription_id = episodes.workspace_id
+            )
+    where episodes.status = 'open'
+
+),
 
 silent as (
 
     select
         account_id,
+        subscription_id,
         max(end_date) as end_date,
     from fct_missing_renewals
-    group by account_id
+    group by account_id, subscription_id
 
 ),
 
-paying as (
+judged as (
 
     select
-        accounts.currency,
-        accounts.mrr,
+        subscriptions.account_id,
+        subscriptions.currency,
+        subscriptions.mrr,
         case
-            when accounts.open_overdue > 0 then '1 overdue'
-            when not accounts.auto_renew then '2 auto-renew off'
-            when silent.end_date >= accounts.period_end then '3 renewal missing'
+            when owing.subscription_id is not null then '1 overdue'
+            when not subscriptions.auto_renew then '2 auto-renew off'
+            when silent.end_date >= subscriptions.period_end then '3 renewal missing'
             else '4 none'
         end as risk,
-    from dim_accounts as accounts
-    left join silent on accounts.account_id = silent.account_id
-    where accounts.is_paying
+    from subscriptions
+    left join owing
+        on
+            subscriptions.account_id = owing.account_id
+            and subscriptions.subscription_id = owing.subscription_id
+    left join silent
+        on
+            subscriptions.account_id = silent.account_id
+            and subscriptions.subscription_id = silent.subscription_id
 
 )
 
 select
     currency,
     risk,
-    count(*) as accounts,
+    count(distinct account_id) as accounts,
     sum(mrr) as mrr,
     sum(mrr) / nullif(sum(sum(mrr)) over (partition by currency), 0) as mrr_share,
-from paying
+from judged
 group by currency, risk
 order by currency, risk

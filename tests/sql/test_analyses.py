@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,11 @@ from warehouse.workbench import Workbench
 pytestmark = pytest.mark.slow
 
 UNTIL = datetime(2026, 11, 22, tzinfo=UTC)
+PRICES = "".join(
+    f"{currency.lower()}{price},{currency} {price},{tier},{currency},month,{price},0,2020-01-01,\n"
+    for currency in ("USD", "EUR", "CHF", "SEK")
+    for tier, price in enumerate((10, 20, 40, 80), 1)
+)
 ANALYSES = {path.stem: path for path in sorted((PROJECT / "analyses").glob("*.sql"))}
 HEADER = re.compile(
     r"-- Question: .+\?\n-- One row per: .+\.\n-- How to read: (.+\n-- )*.+\.\n(?!--)"
@@ -92,8 +97,12 @@ def test_answers_add_up_to_what_the_tables_hold(bench: Workbench) -> None:
     assert total(answer(bench, "where_people_stop"), "accounts") == registered
     assert total(answer(bench, "workspaces_per_account"), "accounts") == accounts
     [(mrr, paying)] = bench.query("select sum(mrr), count(*) from dim_accounts where is_paying")
-    assert total(answer(bench, "revenue_at_risk"), "mrr") == mrr
-    assert total(answer(bench, "revenue_at_risk"), "accounts") == paying
+    [(subscriptions, mrr_of_all)] = bench.query(
+        "select count(*), sum(mrr) from int_plan_periods where is_paid and valid_to is null"
+    )
+    assert total(answer(bench, "revenue_at_risk"), "mrr") == mrr_of_all
+    # An account is counted once under each reason that one of its subscriptions has.
+    assert paying <= total(answer(bench, "revenue_at_risk"), "accounts") <= subscriptions
     assert total(answer(bench, "plan_mix_and_margin"), "mrr") == mrr
     bridge = answer(bench, "mrr_bridge")
     assert bridge[0]["mrr_end"] == mrr
@@ -124,3 +133,128 @@ def test_a_revenue_ratio_is_one_at_the_first_payment(bench: Workbench) -> None:
     assert first["period_number"] == 0
     assert Decimal(str(first["revenue_ratio"])) == 1
     assert first["retained"] == first["matured"]
+
+
+def told(account: str, at: str, event_type: str, **fields: Any) -> dict[str, Any]:
+    """A stored event at an instant of 2026 such as `03-01 10:00`; the account has one workspace."""
+    return {
+        "event_type": event_type,
+        "account_id": f"{account}@x.test",
+        "workspace_id": f"w-{account}",
+        "occurred_at": f"2026-{at.replace(' ', 'T')}:00Z",
+        **fields,
+    }
+
+
+def on_plan(account: str, at: str, plan_id: str, **fields: Any) -> dict[str, Any]:
+    return told(account, f"{at} 00:00", "plan_changed", plan_id=plan_id, **fields)
+
+
+STORIES = [
+    # Leaves USD on 20 January and for EUR on 1 March, and comes back to it each time.
+    on_plan("mover", "01-01", "usd10"),
+    on_plan("mover", "01-20", "free"),
+    on_plan("mover", "02-20", "usd10"),
+    on_plan("mover", "03-01", "eur10"),
+    on_plan("mover", "05-01", "usd10"),
+    # Pays and leaves at one instant, so that the plan has no period.
+    on_plan("glance", "03-10", "usd10"),
+    on_plan("glance", "03-10", "free"),
+    on_plan("glance", "04-12", "usd10"),
+    # The second tier in USD to the first in EUR, and from there to the third.
+    on_plan("crosser", "01-01", "usd20"),
+    on_plan("crosser", "04-10", "eur10"),
+    on_plan("crosser", "04-20", "eur40"),
+    # Two workspaces, of which the smaller waits for a renewal.
+    on_plan("silent", "05-01", "chf80", workspace_id="w-large", end_date=date(2026, 6, 20)),
+    on_plan("silent", "04-01", "chf10", workspace_id="w-small", end_date=date(2026, 5, 1)),
+    # Two currencies; the smaller subscription will not renew.
+    on_plan("leaving", "04-01", "chf40", workspace_id="w-chf", auto_renew=True),
+    on_plan("leaving", "04-01", "sek10", workspace_id="w-sek", auto_renew=False),
+    # One of two workspaces owes, and in the next account nobody says which.
+    on_plan("owing", "04-01", "chf20", workspace_id="w-owing"),
+    on_plan("owing", "04-01", "sek80", workspace_id="w-fine"),
+    told(
+        "owing",
+        "05-20 08:00",
+        "overdue_payment",
+        workspace_id="w-owing",
+        auto_renew=True,
+        payment_id="p1",
+        amount=Decimal(15),
+        currency="EUR",
+    ),
+    on_plan("either", "04-01", "sek40", workspace_id="w-one"),
+    on_plan("either", "04-01", "sek20", workspace_id="w-other"),
+    told(
+        "either",
+        "05-21 08:00",
+        "overdue_payment",
+        workspace_id=None,
+        auto_renew=True,
+        payment_id="p1",
+        amount=Decimal(40),
+        currency="SEK",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """STORIES as of 1 June 2026; a plan such as eur20 costs 20 EUR a month, the second tier."""
+    bench = Workbench(tmp_path_factory.mktemp("stories"))
+    seed = (PROJECT / "seeds" / "plan_prices.csv").read_text()
+    bench.data.plan_prices.write_text(seed + PRICES)
+    bench.add(STORIES)
+    bench.refresh(as_of="2026-06-01T00:00:00Z")
+    return bench
+
+
+def test_days_away_count_from_the_last_payment_in_the_currency(stories: Workbench) -> None:
+    rows = answer(stories, "reactivations")
+    # 1 March to 1 May: 31 + 30; 10 March to 12 April: 21 + 12; 20 January to 20 February: 31.
+    assert [(row["month"].month, row["currency"], row["median_days_away"]) for row in rows] == [
+        (5, "USD", 61),
+        (4, "USD", 33),
+        (2, "USD", 31),
+    ]
+
+
+def test_a_move_from_another_currency_is_counted_without_an_amount(stories: Workbench) -> None:
+    # 20 USD to 10 EUR is a downgrade by no amount; 10 EUR to 40 EUR is 30 more.
+    assert answer(stories, "upgrades_against_downgrades") == [
+        {
+            "month": date(2026, 4, 1),
+            "currency": "EUR",
+            "upgrades": 1,
+            "downgrades": 1,
+            "across_currencies": 1,
+            "upgrade_mrr": 30,
+            "downgrade_mrr": 0,
+            "net_mrr": 30,
+        }
+    ]
+
+
+def test_revenue_is_at_risk_by_subscription_and_in_its_own_currency(stories: Workbench) -> None:
+    rows = {
+        (row["currency"], row["risk"]): (row["accounts"], row["mrr"], float(row["mrr_share"]))
+        for row in answer(stories, "revenue_at_risk")
+        if row["currency"] in ("CHF", "SEK")
+    }
+    # CHF: 20 + 10 + (80 + 40) = 150. SEK: (40 + 20) + 10 + 80 = 150.
+    assert rows == {
+        ("CHF", "1 overdue"): (1, 20, 20 / 150),
+        ("CHF", "3 renewal missing"): (1, 10, 10 / 150),
+        ("CHF", "4 none"): (2, 80 + 40, 120 / 150),
+        ("SEK", "1 overdue"): (1, 40 + 20, 60 / 150),
+        ("SEK", "2 auto-renew off"): (1, 10, 10 / 150),
+        ("SEK", "4 none"): (1, 80, 80 / 150),
+    }
+
+
+def test_what_an_account_pays_stands_beside_its_own_currency(stories: Workbench) -> None:
+    names = ("amount", "currency", "account_mrr", "account_currency")
+    rows = [tuple(row[name] for name in names) for row in answer(stories, "who_is_overdue")]
+    # `owing` owes EUR and pays 80 SEK beside 20 CHF; `either` pays 40 + 20 SEK.
+    assert rows == [(15, "EUR", 80, "SEK"), (40, "SEK", 60, "SEK")]
