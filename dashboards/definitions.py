@@ -32,8 +32,9 @@ CONVERSION: Final = (
 PAYING: Final = _said("paying_accounts", _named("paid"), AT_THE_END)
 MRR: Final = _said("mrr", AT_THE_END)
 CHURNED: Final = (
-    f"Accounts that stopped paying in the period. {_named('restore_grace')} The rate is over those "
-    "paying when the period began."
+    "Accounts that stopped paying in the period and pay nothing at its end. "
+    f"{_named('restore_grace')} The rate is of those paying when the period began, whoever began "
+    "later left out."
 )
 OPEN_OVERDUE: Final = _said("open_overdue", _named("overdue_episode"), AT_THE_END)
 FUNNEL: Final = (

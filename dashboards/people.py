@@ -65,6 +65,7 @@ KINDS: Final[dict[str, tuple[Callable[[str], bool], ...]]] = {
     "paid-by": (_is_number_up_to(90), _is_day, _is_day),
     "paying": (_is_anything, _is_day),
     "payers": (_is_day,),
+    "ceased": (_is_one_of("", "before"), _is_day, _is_day),
     "kept": (_is_anything, _is_day),
     "left": (_is_anything, _is_day),
     "recovered": (_is_anything, _is_day, _is_day),

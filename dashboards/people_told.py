@@ -50,6 +50,12 @@ def _payers(day: str) -> str:
     return f"Paying at the end of {_day(day)}"
 
 
+def _ceased(scope: str, first: str, last: str) -> str:
+    if scope:
+        return f"Paying before {_day(first)} and no longer at the end of {_day(last)}"
+    return f"Stopped paying {_days(first, last)}"
+
+
 def _kept(currency: str, month: str) -> str:
     began = f"{date.fromisoformat(month):%B %Y} began"
     return f"Paying in {formats.currency_label(currency)} when {began}"
@@ -182,6 +188,7 @@ LABELS: Final[dict[str, Callable[..., str]]] = {
     "paid-by": _paid_by,
     "paying": _paying,
     "payers": _payers,
+    "ceased": _ceased,
     "kept": _kept,
     "left": _left,
     "recovered": _recovered,

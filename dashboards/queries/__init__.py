@@ -46,7 +46,8 @@ from dashboards.queries.registrations import (
     time_to_paid,
 )
 from dashboards.queries.revenue import (
-    churn_by_day,
+    churned_by_day,
+    churned_mrr,
     movements,
     mrr_deltas,
     paying_deltas,
@@ -65,7 +66,8 @@ __all__ = [
     "accounts",
     "cancels_by_cause",
     "change_counts",
-    "churn_by_day",
+    "churned_by_day",
+    "churned_mrr",
     "coverage",
     "days_to_paid",
     "days_to_recover",

@@ -17,6 +17,7 @@ from dashboards.filters import Filters
 from dashboards.people import People
 from dashboards.queries.asking import IN_SOURCES, LIST_ROWS_MAX, OF_SOURCES, frame_of
 from dashboards.queries.conditions import (
+    CEASED,
     KEPT,
     OF_ACCOUNTS,
     OF_CHANGES,
@@ -76,6 +77,7 @@ UNITS: Final = {
         middle="days_to_close",
     ),
     "payer": Unit("account_id, plans, since", "since desc, account_id"),
+    "ceased": Unit("account_id, plans, since, ended_at, is_before", "ended_at desc, account_id"),
     "paying": Unit(
         "account_id, plans, since, mrr::double as mrr, currency",
         "mrr desc, account_id",
@@ -116,6 +118,7 @@ _KINDS: Final = {
     **_of("fct_overdue_episodes", "episode", OF_EPISODES),
     **_of("dim_accounts", "account", OF_ACCOUNTS),
     "payers": ("payer", PAYERS),
+    "ceased": ("ceased", CEASED),
     "paying": ("paying", PAYING),
     "kept": ("kept", KEPT.format(more="")),
     "left": ("kept", KEPT.format(more="and not bool_or(is_at_end)")),

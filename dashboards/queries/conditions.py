@@ -161,6 +161,33 @@ PAYING: Final = f"""
     where is_paid and currency = $cell[1] and {_AT_THE_END.format(day=2)}
     group by account_id, currency
 """
+
+
+def ceased(first: str, last: str) -> str:
+    """Who paid between two days and no longer at the end of the last; the days as SQL.
+
+    is_before: paid when the first day began. ended_at: the end of the last of the paid plans.
+    """
+    return f"""
+        select
+            account_id,
+            string_agg(distinct plan_id, ', ' order by plan_id) as plans,
+            min(valid_from) as since,
+            max(valid_to) as ended_at,
+            bool_or(valid_from < {first}::date::timestamptz) as is_before
+        from int_plan_periods
+        where
+            is_paid
+            and valid_from < ({last}::date + 1)::timestamptz
+            and coalesce(valid_to >= {first}::date::timestamptz, true)
+        group by account_id
+        having bool_and(coalesce(valid_to < ({last}::date + 1)::timestamptz, false))
+    """
+
+
+CEASED: Final = f"""
+    select * from ({ceased("$cell[2]", "$cell[3]")}) where $cell[1] = '' or is_before
+"""
 # From right before the month's first instant to right before the next one's.
 KEPT: Final = """
     select

@@ -6,8 +6,9 @@ import duckdb
 import polars as pl
 
 from dashboards.filters import Filters
-from dashboards.queries.asking import IN_SOURCES, frame_of
+from dashboards.queries.asking import DAY, IN_SOURCES, OF_SOURCES, frame_of
 from dashboards.queries.changes import counted_changes
+from dashboards.queries.conditions import ceased
 
 
 def mrr_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
@@ -51,17 +52,38 @@ def paying_deltas(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl
     )
 
 
-def churn_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """day, currency, accounts, mrr: accounts that ceased to pay in a currency, and their MRR.
+def churned_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """day, accounts, paid_before: who ceased to pay that day and pays nothing at the period's end.
 
-    Covers this period and the one before it.
+    paid_before: those of them who paid when it began. This period and, if any, the one before.
     """
+    windows = [ceased("$first_day", "$last_day")]
+    if filters.has_previous:
+        windows.append(ceased("$previous_first_day", "($first_day - 1)"))
+    return frame_of(
+        connection,
+        f"""
+        select
+            {DAY.format("ended_at")} as day,
+            count(*) as accounts,
+            count(*) filter (where is_before) as paid_before
+        from ({" union all ".join(windows)})
+        where true {OF_SOURCES if filters.sources else ""}
+        group by day
+        order by day
+        """,
+        filters,
+    )
+
+
+def churned_mrr(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
+    """currency, mrr: what was lost in the period to accounts that ceased to pay in a currency."""
     return counted_changes(
         connection,
         filters,
-        columns="day, currency",
-        sums="sum(changes)::bigint as accounts, -sum(account_mrr_delta)::double as mrr",
-        condition="mrr_movement = 'churn' and day >= $previous_first_day",
+        columns="currency",
+        sums="-sum(account_mrr_delta)::double as mrr",
+        condition="mrr_movement = 'churn' and day >= $first_day",
     )
 
 

@@ -199,6 +199,16 @@ def _payer() -> dict[str, Any]:
     }
 
 
+def _ceased() -> dict[str, Any]:
+    return {
+        "account_id": _account(),
+        "plans": _text("Paid plans in the period"),
+        "since": _instant("On the first of them since (UTC)"),
+        "ended_at": _instant("Stopped paying (UTC)"),
+        "is_before": st.column_config.CheckboxColumn("Paid when it began"),
+    }
+
+
 def _paying() -> dict[str, Any]:
     return _payer() | {"mrr": _number("MRR", "%.2f"), "currency": _text("Currency")}
 
@@ -248,6 +258,7 @@ _COLUMNS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "movement": _movement,
     "episode": _episode,
     "payer": _payer,
+    "ceased": _ceased,
     "paying": _paying,
     "kept": _kept,
     "retained": _retained,

@@ -44,7 +44,7 @@ def _day_by_day(
 ) -> pl.DataFrame:
     return figures.day_by_day(
         funnel,
-        source.ask("churn_by_day", filters),
+        source.ask("churned_by_day", filters),
         figures.balance(source.ask("paying_deltas", filters), filters),
         {
             currency: of_currency(mrr, currency, filters)
@@ -124,21 +124,23 @@ def _mrr(mrr: pl.DataFrame, currency: str, position: int, filters: Filters) -> N
 
 
 def _churned(source: Source, filters: Filters) -> None:
-    churn = source.ask("churn_by_day", filters)
+    churn = source.ask("churned_by_day", filters)
     period = figures.this_period(churn, filters, "day")
     now = figures.total(period, "accounts")
     before = figures.total(figures.previous_period(churn, filters, "day"), "accounts")
     began = figures.balance(source.ask("paying_deltas", filters), filters).before
+    of_these = figures.total(period, "paid_before")
+    by_currency = source.ask("churned_mrr", filters)
+    amounts = dict(by_currency.iter_rows())
     lost = " and ".join(
-        formats.money(figures.float_total(period.filter(pl.col("currency") == name), "mrr"), name)
-        for name in figures.currencies(period, "mrr")
+        formats.money(amounts[name], name) for name in figures.currencies(by_currency, "mrr")
     )
-    rate = formats.percent(formats.rate(now, began))
     components.card(
         "Churned accounts",
         formats.count(now),
         help_text=definitions.CHURNED,
-        caption=f"{rate} of {formats.count(began)} paying before"
+        caption=f"{formats.count(of_these)} of {formats.count(began)} paying before, "
+        + formats.percent(formats.rate(of_these, began))
         + (f"; {lost} a month lost" if lost else ""),
         change=formats.signed(now - before) if filters.has_previous else None,
         change_label=filters.previous_label,
@@ -146,7 +148,9 @@ def _churned(source: Source, filters: Filters) -> None:
         is_more_better=False,
         lead=Lead(
             (
-                *people.counted("movement", filters, "churn", None).parts,
+                *people.counted_each(
+                    filters, ("ceased", None), ("ceased", "before"), ("movement", "churn", None)
+                ).parts,
                 People.of("payers", filters.previous_last_day),
             ),
             filters.sources,

@@ -94,7 +94,7 @@ def test_the_days_of_the_overview_add_up_to_its_cards(
 ) -> None:
     filters = of("90d", *sources)
     funnel = queries.funnel_by_day(full, filters)
-    churn = queries.churn_by_day(full, filters)
+    churn = queries.churned_by_day(full, filters)
     paying = figures.balance(queries.paying_deltas(full, filters), filters)
     mrr = queries.mrr_deltas(full, filters)
     levels = {currency: overview.of_currency(mrr, currency, filters) for currency in ("USD", "EUR")}

@@ -1,0 +1,126 @@
+"""Accounts told in a few events each, and what the pages say of them, worked out by hand.
+
+They share one warehouse as of 22 November 2026 10:00. A month costs USD 29 (business) and EUR 20
+(business_eu).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from test_pages import environment, metrics, run_page, shown
+
+from dashboards import addresses, figures, queries
+from dashboards.filters import Filters
+from dashboards.people import People
+from ingest.paths import DataDir
+from warehouse.reader import connect, published
+from warehouse.workbench import Workbench
+
+__all__ = ["environment"]
+
+CATALOGUE = """\
+plan_id,plan_name,tier,currency,interval,price,cost,valid_from,valid_to
+free,Free,0,USD,month,0,0,2020-01-01,
+business,Business,1,USD,month,29,10,2020-01-01,
+business_eu,Business EU,1,EUR,month,20,10,2020-01-01,
+"""
+
+
+def event(account: str, at: str, event_type: str, **fields: Any) -> dict[str, Any]:
+    """A stored event; `at` is an instant such as `2026-03-01 10:00`."""
+    return {
+        "event_type": event_type,
+        "account_id": f"{account}@x.test",
+        "occurred_at": f"{at.replace(' ', 'T')}:00Z",
+        **fields,
+    }
+
+
+def plan(account: str, at: str, plan_id: str, workspace: str = "") -> dict[str, Any]:
+    """The account's workspace is on the plan from noon of the day on."""
+    return event(
+        account,
+        f"{at} 12:00",
+        "plan_changed",
+        plan_id=plan_id,
+        workspace_id=f"w-{account}{workspace}",
+    )
+
+
+EVENTS = [
+    # June: `two` gives up one of two currencies, n1 and n2 come and go, two others stay. July:
+    # `two` gives up the other as well. August: `stay2` leaves and returns.
+    plan("two", "2026-01-01", "business", "-us"),
+    plan("two", "2026-01-01", "business_eu", "-eu"),
+    plan("two", "2026-06-10", "free", "-us"),
+    plan("two", "2026-07-10", "free", "-eu"),
+    plan("n1", "2026-06-05", "business"),
+    plan("n1", "2026-06-15", "free"),
+    plan("n2", "2026-06-06", "business"),
+    plan("n2", "2026-06-20", "free"),
+    plan("stay1", "2026-01-01", "business"),
+    plan("stay2", "2026-01-01", "business"),
+    plan("stay2", "2026-08-05", "free"),
+    plan("stay2", "2026-08-10", "business"),
+]
+
+
+@pytest.fixture(scope="module")
+def told_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with what the models make of EVENTS."""
+    bench = Workbench(tmp_path_factory.mktemp("told"))
+    bench.data.plan_prices.write_text(CATALOGUE)
+    bench.add(EVENTS)
+    bench.refresh(as_of="2026-11-22T10:00:00Z")
+    return bench.data.root
+
+
+@pytest.fixture
+def told(told_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    version = published(DataDir(told_dir))
+    assert version is not None
+    with connect(version) as connection:
+        yield connection
+
+
+def month(number: int) -> Filters:
+    """A month of 2026."""
+    first = date(2026, number, 1)
+    return Filters(first, date(2026, number + 1, 1) - timedelta(days=1))
+
+
+def behind(
+    connection: duckdb.DuckDBPyConnection, filters: Filters, kind: str, *parts: object
+) -> list[str]:
+    """The accounts of the rows behind a number, without their domain."""
+    frame = queries.rows_behind(connection, filters, People.of(kind, *parts))
+    return sorted(name.removesuffix("@x.test") for name in frame["account_id"])
+
+
+@pytest.mark.parametrize(
+    ("number", "stopped", "of_payers"),
+    [(6, ["n1", "n2"], []), (7, ["two"], ["two"]), (8, [], [])],
+)
+def test_who_stopped_paying_is_counted_once_and_the_rate_follows_who_paid_before(
+    told: duckdb.DuckDBPyConnection, number: int, stopped: list[str], of_payers: list[str]
+) -> None:
+    filters = month(number)
+    churn = figures.this_period(queries.churned_by_day(told, filters), filters, "day")
+    assert figures.total(churn, "accounts") == len(stopped)
+    assert figures.total(churn, "paid_before") == len(of_payers)
+    days = (filters.first_day, filters.last_day)
+    assert behind(told, filters, "ceased", None, *days) == stopped
+    assert behind(told, filters, "ceased", "before", *days) == of_payers
+
+
+def test_the_card_tells_how_many_of_those_who_paid_before_stopped(told_dir: Path) -> None:
+    june = {"period": "custom", "days": (date(2026, 6, 1), date(2026, 6, 30))}
+    page = run_page(told_dir, addresses.OVERVIEW, clicks=june)
+    assert metrics(page)["Churned accounts"] == "2"
+    assert "0 of 3 paying before, 0.0 %; USD 87.00 a month lost" in shown(page)
