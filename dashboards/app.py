@@ -104,7 +104,7 @@ def _draw_warehouse(page: Page, installation: Installation) -> None:
     try:
         filters = frame.filters_bar(
             source,
-            coverage["first_registration"],
+            coverage["first_day"],
             has_period=page.has_period,
             has_sources=page.has_sources,
         )

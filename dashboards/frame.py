@@ -89,7 +89,7 @@ def touch(viewing: Path, now: float | None = None) -> bool:
 
 def filters_bar(
     source: Source,
-    first_registration: date | None,
+    first_day: date | None,
     *,
     has_period: bool = True,
     has_sources: bool = True,
@@ -103,7 +103,7 @@ def filters_bar(
         period = _period() if has_period else DEFAULT_PERIOD
         custom: tuple[date, ...] = ()
         if period == "custom":
-            begin = first_registration or today
+            begin = first_day or today
             chosen = st.date_input(
                 "First and last day",
                 value=(max(begin, today.replace(day=1)), today),
@@ -116,9 +116,7 @@ def filters_bar(
             custom = chosen if isinstance(chosen, tuple) else (chosen,)
         known = source.ask("sources")["source"].to_list()  # a file cut short shows here, if not yet
         sources = _sources(known) if has_sources else []
-    return chosen_filters(
-        period, custom, tuple(sources), first_day=first_registration or today, today=today
-    )
+    return chosen_filters(period, custom, tuple(sources), first_day=first_day or today, today=today)
 
 
 def _period() -> str:

@@ -74,17 +74,16 @@ OF_CHANGES: Final = {
     "cancel": f"""
         change_type = 'cancel' and coalesce(cause, '') = $cell[1] and {_within("changed_at", 2)}
     """,
-    "movement": f"""
-        mrr_movement <> 'none'
-        and $cell[1] in ('', mrr_movement)
-        and currency is not null
-        and $cell[2] in ('', currency)
-        and {_within("changed_at", 3)}
-    """,
     "change": f"change_type = $cell[1] and {_within('changed_at', 2)}",
     "moved": f"change_type = $cell[1] and {_in_the_day_up_to('changed_at')}",
 }
 OF_MOVEMENTS: Final = {
+    "movement": f"""
+        mrr_movement <> 'none'
+        and $cell[1] in ('', mrr_movement)
+        and $cell[2] in ('', currency)
+        and {_within("occurred_at", 3)}
+    """,
     "shift": """
         mrr_movement = $cell[1]
         and currency = $cell[2]

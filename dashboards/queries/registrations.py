@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 
 from dashboards.filters import Filters
-from dashboards.queries.asking import IN_SOURCES, frame_of
+from dashboards.queries.asking import DAY, IN_SOURCES, frame_of
 
 WINDOWS: Final = (14, 30, 90)
 
@@ -38,13 +38,18 @@ def sources(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def coverage(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """One row: accounts, first_registration (date, NULL without one)."""
+    """One row: accounts, first_day (date of the oldest thing a page shows, NULL without any)."""
     return frame_of(
         connection,
-        """
+        f"""
         select
             (select count(*) from dim_accounts) as accounts,
-            (select min(cohort_date) from mart_funnel_daily) as first_registration
+            least(
+                (select min(cohort_date) from mart_funnel_daily),
+                (select min(day) from mart_plan_changes_daily),
+                (select {DAY.format("min(opened_at)")} from fct_overdue_episodes),
+                (select min(end_date) from fct_missing_renewals)
+            ) as first_day
         """,
     )
 

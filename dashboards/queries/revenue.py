@@ -7,7 +7,6 @@ import polars as pl
 
 from dashboards.filters import Filters
 from dashboards.queries.asking import DAY, IN_SOURCES, OF_SOURCES, frame_of
-from dashboards.queries.changes import counted_changes
 from dashboards.queries.conditions import ceased
 
 
@@ -78,23 +77,47 @@ def churned_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> p
 
 def churned_mrr(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
     """currency, mrr: what was lost in the period to accounts that ceased to pay in a currency."""
-    return counted_changes(
+    return frame_of(
         connection,
+        f"""
+        select currency, -sum(account_mrr_after - account_mrr_before)::double as mrr
+        from hooklake_inner.int_mrr_movements
+        where
+            mrr_movement = 'churn'
+            and occurred_at >= $starts_at
+            and occurred_at < $ends_before
+            {IN_SOURCES if filters.sources else ""}
+        group by currency
+        order by currency
+        """,
         filters,
-        columns="currency",
-        sums="-sum(account_mrr_delta)::double as mrr",
-        condition="mrr_movement = 'churn' and day >= $first_day",
     )
 
 
 def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """month (date), currency, movement, amount (signed), changes: what moved MRR each month."""
-    return counted_changes(
+    """month (date), currency, movement, amount (signed), changes: what moved MRR each month.
+
+    A change of currency is a movement in each of the two.
+    """
+    return frame_of(
         connection,
+        f"""
+        select
+            date_trunc('month', {DAY.format("occurred_at")})::date as month,
+            currency,
+            mrr_movement as movement,
+            sum(account_mrr_after - account_mrr_before)::double as amount,
+            count(*) as changes
+        from hooklake_inner.int_mrr_movements
+        where
+            mrr_movement <> 'none'
+            and occurred_at >= $starts_at
+            and occurred_at < $ends_before
+            {IN_SOURCES if filters.sources else ""}
+        group by all
+        order by all
+        """,
         filters,
-        columns="date_trunc('month', day)::date as month, currency, mrr_movement as movement",
-        sums="sum(account_mrr_delta)::double as amount, sum(changes)::bigint as changes",
-        condition="mrr_movement <> 'none' and currency is not null and day >= $first_day",
     )
 
 

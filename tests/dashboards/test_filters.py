@@ -29,7 +29,7 @@ def test_the_period_before_ends_where_this_one_begins() -> None:
     assert (filters.first_day - filters.previous_first_day).days == filters.days == 30
 
 
-def test_all_time_begins_with_the_first_registration_and_has_nothing_before_it() -> None:
+def test_all_time_begins_with_the_oldest_data_and_has_nothing_before_it() -> None:
     filters = chosen("all")
     assert (filters.first_day, filters.has_previous) == (FIRST, False)
 

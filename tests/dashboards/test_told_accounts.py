@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 from test_pages import environment, metrics, run_page, shown
+from warehouse_builder import build_warehouse
 
 from dashboards import addresses, figures, queries
 from dashboards.filters import Filters
@@ -68,6 +69,13 @@ EVENTS = [
     plan("stay2", "2026-01-01", "business"),
     plan("stay2", "2026-08-05", "free"),
     plan("stay2", "2026-08-10", "business"),
+    # March: from one currency to another.
+    plan("mover", "2026-03-02", "business_eu"),
+    plan("mover", "2026-03-20", "business"),
+    plan("mover", "2026-03-25", "free"),
+    # Known from a change of plan two years before anybody registered.
+    plan("old", "2024-02-03", "business"),
+    plan("old", "2024-05-01", "free"),
 ]
 
 
@@ -124,3 +132,46 @@ def test_the_card_tells_how_many_of_those_who_paid_before_stopped(told_dir: Path
     page = run_page(told_dir, addresses.OVERVIEW, clicks=june)
     assert metrics(page)["Churned accounts"] == "2"
     assert "0 of 3 paying before, 0.0 %; USD 87.00 a month lost" in shown(page)
+
+
+def test_a_change_of_currency_moves_revenue_in_both(told: duckdb.DuckDBPyConnection) -> None:
+    """EUR 20 came and went again; USD 29 came when it went, and went five days later."""
+    march = month(3)
+    moved = {tuple(row[1:]) for row in queries.movements(told, march).rows()}
+    assert moved == {
+        ("EUR", "new", 20.0, 1),
+        ("EUR", "churn", -20.0, 1),
+        ("USD", "new", 29.0, 1),
+        ("USD", "churn", -29.0, 1),
+    }
+    every = People.of("movement", None, "EUR", march.first_day, march.last_day)
+    assert queries.total_behind(told, march, every)["rows"].to_list() == [2]
+    assert queries.sums_behind(told, march, every).rows() == [("EUR", 0.0)]
+    assert queries.churned_mrr(told, march).rows() == [("EUR", 20.0), ("USD", 29.0)]
+
+
+def test_all_time_begins_before_the_first_registration_where_data_does(told_dir: Path) -> None:
+    page = run_page(told_dir, addresses.PLAN_CHANGES, clicks={"period": "all"})
+    assert not page.exception and not page.error
+    listed = page.dataframe[-1].value
+    assert "old@x.test" in set(listed["account_id"])
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "first"),
+    [
+        (
+            "fct_overdue_episodes (episode_id, account_id, opened_at)",
+            "('e', 'a', '2023-05-06 23:59Z')",
+            date(2023, 5, 6),
+        ),
+        ("fct_missing_renewals (account_id, end_date)", "('a', '2023-05-07')", date(2023, 5, 7)),
+    ],
+)
+def test_the_oldest_data_may_be_an_overdue_payment_or_a_missing_renewal(
+    tmp_path: Path, table: str, row: str, first: date
+) -> None:
+    build_warehouse(tmp_path, accounts=20)
+    with duckdb.connect(str(tmp_path / "warehouse-1.duckdb")) as writer:
+        writer.execute(f"insert into {table} values {row}")
+        assert queries.coverage(writer)["first_day"].to_list() == [first]
