@@ -68,6 +68,10 @@ def happened_latest(
             from fct_registration_funnel
             where registered_at > $as_of - interval 24 hours
             union all
+            select workspace_at, 'workspace', account_id, source
+            from fct_registration_funnel
+            where workspace_at > $as_of - interval 24 hours
+            union all
             select
                 changed_at,
                 change_type,

@@ -168,16 +168,18 @@ def _open_overdue(source: Source, filters: Filters) -> None:
     now = figures.total(at_end, "episodes")
     before = figures.total(open_then.filter(pl.col("moment") == moments[0]), "episodes")
     by_moment = dict(open_then.group_by("moment").agg(pl.col("episodes").sum()).iter_rows())
-    amounts = ", ".join(
+    owed = [
         formats.money(amount, currency)
         for currency in figures.currencies(at_end, "amount")
         if (amount := figures.float_total(at_end.filter(pl.col("currency") == currency), "amount"))
-    )
+    ]
+    if unstated := figures.total(at_end, "unstated"):
+        owed.append(f"{formats.count(unstated)} with no amount stated")
     components.card(
         "Open overdue payments",
         formats.count(now),
         help_text=definitions.OPEN_OVERDUE,
-        caption=amounts or "nothing is owed",
+        caption=", ".join(owed) or "nothing is owed",
         change=formats.signed(now - before),
         change_label="in the period",
         course=[float(by_moment.get(moment, 0)) for moment in moments],

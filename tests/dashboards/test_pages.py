@@ -270,6 +270,35 @@ def test_nothing_overdue_is_good_news_in_words(tmp_path: Path) -> None:
     assert "No payment is overdue" in shown(test)
 
 
+def test_an_overdue_payment_without_an_amount_is_not_nothing(tmp_path: Path) -> None:
+    def owed(rows: Rows) -> None:
+        rows.tables["fct_overdue_episodes"] = [
+            ("e", "owner00001@example.com", "w", "w", "p", "unknown", AS_OF - timedelta(days=2),
+             AS_OF - timedelta(days=2), 1, None, "USD", None, "open", None, None, 2, "0-7"),
+        ]  # fmt: skip
+
+    build_warehouse(tmp_path, accounts=5, edit=owed)
+    page = run_page(tmp_path)
+    assert metrics(page)["Open overdue payments"] == "1"
+    assert "1 with no amount stated" in shown(page) and "nothing is owed" not in shown(page)
+
+
+def test_a_first_workspace_is_among_what_happened_last(tmp_path: Path) -> None:
+    def only(rows: Rows) -> None:
+        for table in ("fct_plan_changes", "fct_overdue_episodes", "int_plan_periods"):
+            rows.tables[table] = []
+        person = ("owner00001@example.com", AS_OF - timedelta(days=9), "webinar")
+        hour = timedelta(hours=1)
+        rows.tables["fct_registration_funnel"] = [(*person, AS_OF - hour, None, None, None, None)]
+
+    build_warehouse(tmp_path, accounts=5, edit=only)
+    page = run_page(tmp_path)
+    assert metrics(page)["First workspace"] == "1"
+    assert "Nothing happened in the last 24 hours" not in shown(page)
+    (listed,) = (frame.value for frame in page.dataframe)
+    assert listed.iloc[0].to_list()[1:] == ["First workspace", "owner00001@example.com", "webinar"]
+
+
 def test_a_plan_without_a_price_is_loud(tmp_path: Path) -> None:
     def unpriced(rows: Rows) -> None:
         rows.add("int_plan_periods", "x@example.com", "ws", "enterprise", AS_OF, None,
