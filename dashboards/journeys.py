@@ -41,6 +41,11 @@ def stuck_at(
             "No registration was reported for this address; the other events made the account. "
             "It has never paid."
         )
+    if account["first_paid_at"] is not None:
+        return (
+            f"Paid on {formats.day(account['first_paid_at'])}, as a renewal proves, but no event "
+            "told for which plan: what is paid now is not known, and counts as nothing."
+        )
     workspace = account["workspace_at"]
     since = f"registered on {formats.day(registered)}"
     if lifecycle == "trialing":
@@ -59,7 +64,8 @@ def stuck_at(
             "never made one."
         )
     made = f"a workspace since {formats.day(workspace)}" if workspace else "a workspace"
-    gone = " It is deleted by now." if not account["workspaces_live"] else ""
+    is_gone = account["workspaces_total"] and not account["workspaces_live"]
+    gone = " It is deleted by now." if is_gone else ""
     return (
         f"Stuck before paying: {since}, had {made}, and has not paid in the "
         f"{formats.counted(max(0, (as_of - registered).days), 'day')} since registering.{gone}"
@@ -111,6 +117,8 @@ def _paying(account: Mapping[str, Any]) -> str:
         end = account["period_end"]
         until = f" on {formats.day(end)}" if end else " when the paid time is over"
         return f"About to leave: pays{since}, but auto-renew is off and the plan ends{until}."
+    if account["registered_at"] is None:
+        return f"Not stuck: pays{since}. Its first renewal is not known without a registration."
     if account["renewed_at"] is None:
         return f"Not stuck: pays{since}; the first renewal is still to come."
     return f"Not stuck: pays{since} and renewed first on {formats.day(account['renewed_at'])}."

@@ -11,7 +11,8 @@ from dashboards.queries.asking import LIST_ROWS_MAX, frame_of
 def account(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFrame:
     """The account's row of dim_accounts with its steps of the funnel; no row for a stranger.
 
-    workspace_at, paid_at and renewed_at are NULL without a registration; last_cancel_at and
+    workspace_at and renewed_at are NULL without a registration; first_paid_at is the funnel's
+    paid_at where no plan was ever paid, since a renewal proves payment; last_cancel_at and
     last_cancel_cause are of the last time one of its plans ceased to be paid.
     """
     return frame_of(
@@ -32,9 +33,11 @@ def account(connection: duckdb.DuckDBPyConnection, account_id: str) -> pl.DataFr
         )
 
         select
-            accounts.* replace (accounts.mrr::double as mrr),
+            accounts.* replace (
+                accounts.mrr::double as mrr,
+                coalesce(accounts.first_paid_at, funnel.paid_at) as first_paid_at
+            ),
             funnel.workspace_at,
-            funnel.paid_at,
             funnel.renewed_at,
             last_cancel.changed_at as last_cancel_at,
             last_cancel.cause as last_cancel_cause

@@ -152,7 +152,7 @@ def _cards(account: dict[str, Any]) -> None:
                 label,
                 formats.day(moment) if moment else formats.NOTHING,
                 help_text=definitions.ACCOUNT_STEPS,
-                caption="not yet, as far as events tell"
+                caption=_not_reached(account, column)
                 if moment is None
                 else f"{formats.span(max(0.0, (moment - begin).total_seconds()))} after "
                 + ("registering" if start == "registered_at" else "first paying")
@@ -171,6 +171,13 @@ def _cards(account: dict[str, Any]) -> None:
             help_text="Workspaces of this owner that no event has deleted.",
             caption=f"of {formats.count(account['workspaces_total'] or 0)} ever seen",
         )
+
+
+def _not_reached(account: dict[str, Any], column: str) -> str:
+    """Why a step has no date. The funnel follows those alone whose registration is known."""
+    if account["registered_at"] is None and column in ("workspace_at", "renewed_at"):
+        return "not known without a registration"
+    return "not yet, as far as events tell"
 
 
 def _timeline(source: Source, account_id: str, events: pl.DataFrame) -> None:

@@ -209,6 +209,18 @@ EPISODES = pl.DataFrame(
             "Pays, with 2 payments open, the oldest 12 days overdue; your UChat wallet could not "
             "pay: top it up.",
         ),
+        (
+            {
+                "lifecycle": "paying",
+                "registered_at": None,
+                "first_paid_at": datetime(2026, 11, 1, tzinfo=UTC),
+            },
+            "Not stuck: pays since 1 Nov 2026. Its first renewal is not known without a",
+        ),
+        (
+            {"lifecycle": "activated", "first_paid_at": datetime(2026, 11, 1, tzinfo=UTC)},
+            "Paid on 1 Nov 2026, as a renewal proves, but no event told for which plan",
+        ),
         ({"registered_at": None}, "No registration was reported for this address"),
     ],
 )

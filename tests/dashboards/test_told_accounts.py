@@ -76,6 +76,12 @@ EVENTS = [
     # Known from a change of plan two years before anybody registered.
     plan("old", "2024-02-03", "business"),
     plan("old", "2024-05-01", "free"),
+    # October: nobody reported the registration of the first, and the second's plan.
+    event("unregistered", "2026-10-01 10:00", "workspace_created", workspace_id="w-unregistered"),
+    plan("unregistered", "2026-10-02", "business"),
+    event("unregistered", "2026-11-02 12:00", "plan_renewed", workspace_id="w-unregistered"),
+    event("planless", "2026-10-01 10:00", "user_registered", source="webinar"),
+    event("planless", "2026-10-05 10:00", "plan_renewed"),
 ]
 
 
@@ -175,3 +181,19 @@ def test_the_oldest_data_may_be_an_overdue_payment_or_a_missing_renewal(
     with duckdb.connect(str(tmp_path / "warehouse-1.duckdb")) as writer:
         writer.execute(f"insert into {table} values {row}")
         assert queries.coverage(writer)["first_day"].to_list() == [first]
+
+
+def test_what_a_registration_would_tell_is_not_said_to_be_still_to_come(told_dir: Path) -> None:
+    page = run_page(told_dir, addresses.ACCOUNTS, account="unregistered@x.test")
+    assert "first renewal is not known without a registration" in shown(page)
+    assert page.text[0].value.startswith("Not stuck: pays since 2 Oct 2026.")
+    captions = [caption.value for caption in page.caption]
+    assert captions.count("not known without a registration") == 2
+    assert captions.count("not yet, as far as events tell") == 1  # the registration itself
+
+
+def test_a_renewal_without_a_plan_is_a_payment(told_dir: Path) -> None:
+    page = run_page(told_dir, addresses.ACCOUNTS, account="planless@x.test")
+    assert metrics(page)["First paid"] == metrics(page)["First renewal"] == "5 Oct 2026"
+    assert "Paid on 5 Oct 2026, as a renewal proves" in shown(page)
+    assert "Stuck before paying" not in shown(page) and "deleted" not in shown(page)
