@@ -240,8 +240,9 @@ def retention(mart: pl.DataFrame, measure: str, currency: str | None) -> pl.Data
     """cohort_month, period_number, cohort_size, matured, kept, rate, is_whole, ordered.
 
     mart: queries.retention(). measure `accounts`: matured and kept count accounts, over all
-    currencies; `revenue`: they are MRR at the start and now, of one currency. rate is None where
-    nobody has matured; is_whole: everybody of the cohort has.
+    currencies; `revenue`: they are MRR at the start and now, of one currency. kept and rate are
+    None where nobody has matured, the rate also where there was no MRR at the start; is_whole:
+    everybody of the cohort has.
     """
     chosen = mart if currency is None else mart.filter(pl.col("currency") == currency)
     matured, kept = (
@@ -260,7 +261,7 @@ def retention(mart: pl.DataFrame, measure: str, currency: str | None) -> pl.Data
             "period_number",
             "cohort_size",
             pl.col("base").alias("matured"),
-            pl.when(pl.col("base") > 0).then(pl.col("kept")).alias("kept"),
+            pl.when(pl.col("accounts_matured") > 0).then(pl.col("kept")).alias("kept"),
             (pl.col("kept") / pl.when(pl.col("base") > 0).then(pl.col("base"))).alias("rate"),
             (pl.col("accounts_matured") == pl.col("cohort_size")).alias("is_whole"),
         )

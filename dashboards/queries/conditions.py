@@ -217,7 +217,7 @@ RETAINED: Final = """
         select
             account_id,
             min(valid_from) as first_paid_at,
-            arg_min(currency, (valid_from, subscription_id)) as currency
+            arg_min(currency, (valid_from, event_number)) as currency
         from int_plan_periods
         where is_paid
         group by account_id

@@ -251,9 +251,9 @@ def test_an_unpriced_plan_is_paid_adds_nothing_and_is_named(tmp_path: Path) -> N
     with duckdb.connect(str(tmp_path / "warehouse-1.duckdb")) as writer:
         writer.execute(
             "insert into int_plan_periods values "
-            "('b', 't', 'business', '2026-01-01 00:00Z', null, true, false, 79, 'USD'), "
-            "('c', 'u', 'mystery', '2026-01-01 00:00Z', null, true, true, 0, 'unknown'), "
-            "('d', 'v', 'free', '2026-01-01 00:00Z', null, false, false, 0, 'USD')"
+            "('b', 't', 'business', '2026-01-01 00:00Z', null, true, false, 79, 'USD', 1), "
+            "('c', 'u', 'mystery', '2026-01-01 00:00Z', null, true, true, 0, 'unknown', 2), "
+            "('d', 'v', 'free', '2026-01-01 00:00Z', null, false, false, 0, 'USD', 3)"
         )
     version = published(DataDir(tmp_path))
     assert version is not None
@@ -276,7 +276,7 @@ def test_an_account_with_two_paid_workspaces_begins_and_ceases_to_pay_once(
         for begins, ends in ((1, 5), (3, 9), (12, None)):
             writer.execute(
                 "insert into int_plan_periods values ('a', $s, 'business', $begins, $ends, "
-                "true, false, 79, 'USD')",
+                "true, false, 79, 'USD', $s[2:]::bigint)",
                 {
                     "s": f"s{begins}",
                     "begins": f"2026-11-{begins:02} 12:00Z",

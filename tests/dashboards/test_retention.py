@@ -55,6 +55,23 @@ def test_revenue_is_of_one_currency_and_may_grow() -> None:
     assert curve["rate"].to_list() == pytest.approx([1, 60 / 50, 10 / 40])
 
 
+def test_what_a_month_pays_that_began_without_a_price_is_kept() -> None:
+    unpriced = MART.filter(currency="USD").with_columns(
+        pl.when(pl.col("cohort_month") == date(2026, 1, 1))
+        .then(0.0)
+        .otherwise("mrr_start")
+        .alias("mrr_start")
+    )
+    cells = figures.retention(unpriced, "revenue", "USD")
+    first = cells.filter(cohort_month=date(2026, 1, 1), period_number=1).row(0, named=True)
+    assert (first["kept"], first["matured"], first["rate"]) == (50, 0, None)
+    empty = cells.filter(cohort_month=date(2026, 2, 1), period_number=2).row(0, named=True)
+    assert (empty["kept"], empty["rate"]) == (None, None)
+    # period 1: 50 of January and 10 of February, of which only the latter had 10 at the start
+    curve = figures.retention_curve(cells).filter(period_number=1)
+    assert curve.select("kept", "matured").rows() == [(60, 10)]
+
+
 def test_what_has_not_matured_is_empty_and_what_half_has_is_marked() -> None:
     cells = figures.retention(MART, "accounts", None).filter(cohort_month=date(2026, 2, 1))
     assert cells["rate"].to_list() == [1.0, 1.0, None]

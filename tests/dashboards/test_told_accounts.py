@@ -73,6 +73,9 @@ EVENTS = [
     plan("mover", "2026-03-02", "business_eu"),
     plan("mover", "2026-03-20", "business"),
     plan("mover", "2026-03-25", "free"),
+    # September: two plans of one instant, of which the first told decides the cohort's currency.
+    plan("tie", "2026-09-01", "business_eu", "-b"),
+    plan("tie", "2026-09-01", "business", "-a"),
     # Known from a change of plan two years before anybody registered.
     plan("old", "2024-02-03", "business"),
     plan("old", "2024-05-01", "free"),
@@ -197,3 +200,15 @@ def test_a_renewal_without_a_plan_is_a_payment(told_dir: Path) -> None:
     assert metrics(page)["First paid"] == metrics(page)["First renewal"] == "5 Oct 2026"
     assert "Paid on 5 Oct 2026, as a renewal proves" in shown(page)
     assert "Stuck before paying" not in shown(page) and "deleted" not in shown(page)
+
+
+def test_the_currency_of_a_cohort_is_that_of_the_plan_told_first(
+    told: duckdb.DuckDBPyConnection,
+) -> None:
+    """Both begin at one instant; w-tie-b in EUR was told first."""
+    september = date(2026, 9, 1)
+    mart = queries.retention(told).filter(cohort_month=september, period_number=1)
+    assert mart.select("currency", "retained", "mrr_retained").rows() == [("EUR", 1, 20.0)]
+    for kind in ("started", "retention"):
+        assert behind(told, month(9), kind, september, 1, "EUR") == ["tie"]
+        assert behind(told, month(9), kind, september, 1, "USD") == []

@@ -97,6 +97,8 @@ create table dim_accounts (
 """
 
 MARTS = """
+alter table int_plan_periods add column event_number bigint;
+update int_plan_periods set event_number = epoch_us(valid_from);
 alter table fct_plan_changes add column source varchar;
 update fct_plan_changes set source = coalesce(
     (select min(source) from dim_accounts where account_id = fct_plan_changes.account_id), 'unknown'
