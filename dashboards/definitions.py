@@ -95,8 +95,8 @@ ACCOUNT_STEPS: Final = (
     "webhook can get lost."
 )
 TIMELINE: Final = (
-    "Everything received about this owner, newest first: each event once, as it was stated. A "
-    "deletion that names only a workspace of theirs is here too."
+    "Everything received about this owner, newest first: each event once, as it was stated. An "
+    "event that names a workspace of theirs and nobody, or somebody else, is here too."
 )
 PERIODS: Final = (
     "Which plan held from when until when, for each workspace (or for the account, where events "

@@ -62,6 +62,7 @@ def accounts(
             """
             and (
                 contains(account_id, lower($search))
+                or account_id = $owner
                 or account_id in (
                     select account_id from int_plan_periods where subscription_id = $search
                     union all
@@ -78,6 +79,7 @@ def accounts(
     fitting = f"from dim_accounts where true {' '.join(clauses)}"
     values = {
         "search": search.strip(),
+        "owner": _owner(connection, search.strip()) if search else None,
         "lifecycles": list(lifecycles),
         "plan_ids": list(plan_ids),
         "rows": rows,
@@ -112,6 +114,25 @@ def accounts(
         since=since,
         **values,
     )
+
+
+def _owner(connection: duckdb.DuckDBPyConnection, workspace_id: str) -> str | None:
+    """Whose workspace it is, None where no event names it: the first account to be named with it.
+
+    Of a workspace that was created and no more, the events alone tell.
+    """
+    found = frame_of(
+        connection,
+        """
+        select account_id
+        from events
+        where workspace_id = $workspace_id and account_id is not null and event_type <> 'other'
+        order by occurred_at, received_at, node, seq
+        limit 1
+        """,
+        workspace_id=workspace_id,
+    )
+    return found["account_id"][0] if found.height else None
 
 
 def _last_one_active(

@@ -54,8 +54,9 @@ def account_events(
 ) -> pl.DataFrame:
     """Every stored event of the account, newest first, without bodies; `total` counts them all.
 
-    An event that names one of its workspaces and no account is its event too. Bodies are the bulk
-    of the lake, so they are left unread here: see event_body.
+    An event that names one of its workspaces, and no account or another, is its event too; a
+    workspace is of the first account named with it. Bodies are the bulk of the lake, so they are
+    left unread here: see event_body.
     """
     return frame_of(
         connection,
@@ -64,13 +65,28 @@ def account_events(
             select * exclude (payload) from events where account_id = $account_id
         ),
 
-        silent as (
+        named as materialized (
             select * exclude (payload)
             from events
             where
-                event_type = 'workspace_deleted'
-                and account_id is null
+                event_type <> 'other'
                 and workspace_id in (select workspace_id from stated)
+        ),
+
+        own as (
+            select workspace_id
+            from named
+            where account_id is not null
+            group by workspace_id
+            having arg_min(account_id, (occurred_at, received_at, node, seq)) = $account_id
+        ),
+
+        also as (
+            select *
+            from named
+            where
+                account_id is distinct from $account_id
+                and workspace_id in (select workspace_id from own)
         )
 
         select
@@ -96,7 +112,7 @@ def account_events(
             event_month,
             event_id,
             count(*) over () as total
-        from (select * from stated union all select * from silent)
+        from (select * from stated union all select * from also)
         order by occurred_at desc, received_at desc, node desc, seq desc
         limit $rows
         """,

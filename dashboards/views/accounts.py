@@ -100,6 +100,14 @@ def _one(source: Source, account_id: str) -> None:
         st.rerun()
     st.code(account_id, language=None, wrap_lines=True)
     found = source.ask("account", account_id)
+    events = source.ask("account_events", account_id)
+    if found.is_empty() and events.height:
+        components.nothing(
+            "What was received of this account names workspaces of others alone: it counts for the "
+            "account that each workspace was first named with."
+        )
+        _timeline(source, account_id, events)
+        return
     if found.is_empty():
         components.nothing(
             "No event of this account is in the warehouse. Addresses are in lower case."
@@ -107,7 +115,6 @@ def _one(source: Source, account_id: str) -> None:
         return
     account = found.row(0, named=True)
     episodes = source.ask("account_episodes", account_id)
-    events = source.ask("account_events", account_id)
     with st.container(border=True):
         st.markdown("**Where is this person stuck?**")
         st.text(journeys.stuck_at(account, episodes, as_of=source.version.as_of))

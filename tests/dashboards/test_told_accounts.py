@@ -76,6 +76,10 @@ EVENTS = [
     # September: two plans of one instant, of which the first told decides the cohort's currency.
     plan("tie", "2026-09-01", "business_eu", "-b"),
     plan("tie", "2026-09-01", "business", "-a"),
+    # A workspace that was created and no more, and a guest who was told of it later.
+    event("maker", "2026-10-10 10:00", "user_registered"),
+    event("maker", "2026-10-10 10:05", "workspace_created", workspace_id="W-Made"),
+    event("guest", "2026-10-11 10:05", "workspace_created", workspace_id="W-Made"),
     # Known from a change of plan two years before anybody registered.
     plan("old", "2024-02-03", "business"),
     plan("old", "2024-05-01", "free"),
@@ -212,3 +216,19 @@ def test_the_currency_of_a_cohort_is_that_of_the_plan_told_first(
     for kind in ("started", "retention"):
         assert behind(told, month(9), kind, september, 1, "EUR") == ["tie"]
         assert behind(told, month(9), kind, september, 1, "USD") == []
+
+
+def test_a_workspace_that_was_only_created_finds_its_account(
+    told: duckdb.DuckDBPyConnection,
+) -> None:
+    found = queries.accounts(told, month(10), " W-Made ")
+    assert found["account_id"].to_list() == ["maker@x.test"]
+
+
+def test_an_event_naming_anothers_workspace_counts_for_its_owner(told_dir: Path) -> None:
+    owner = run_page(told_dir, addresses.ACCOUNTS, account="maker@x.test")
+    assert len(owner.dataframe[0].value) == 3
+    guest = run_page(told_dir, addresses.ACCOUNTS, account="guest@x.test")
+    assert not guest.exception and not guest.error
+    assert "names workspaces of others alone" in shown(guest)
+    assert len(guest.dataframe[0].value) == 1
