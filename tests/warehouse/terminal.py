@@ -42,14 +42,20 @@ class Screen:
 
     def until(self, wanted: str) -> str:
         """Everything up to and with `wanted`; what follows it stays for the next look."""
-        deadline = time.monotonic() + 60
+        assert self.comes(wanted, seconds=60), f"waited for {wanted!r}, saw {self._unread!r}"
+        before, _, self._unread = self._unread.partition(wanted)
+        return before + wanted
+
+    def comes(self, wanted: str, *, seconds: float) -> bool:
+        """Whether `wanted` is there in time."""
+        deadline = time.monotonic() + seconds
         while wanted not in self._unread:
             wait = max(deadline - time.monotonic(), 0)
             ready, _, _ = select.select([self._descriptor], [], [], wait)
-            assert ready, f"waited for {wanted!r}, saw {self._unread!r}"
+            if not ready:
+                return False
             self._unread += os.read(self._descriptor, 4096).decode(errors="replace")
-        before, _, self._unread = self._unread.partition(wanted)
-        return before + wanted
+        return True
 
     def type(self, text: str) -> None:
         os.write(self._descriptor, text.encode())
