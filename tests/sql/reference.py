@@ -504,6 +504,10 @@ class Account:
                     "opened_at": episode.opened_at,
                     "last_notice_at": episode.notices[-1]["occurred_at"],
                     "notices": len(episode.notices),
+                    "notices_before_close": sum(
+                        episode.closing is None or _rank(notice) < _rank(episode.closing.event)
+                        for notice in episode.notices
+                    ),
                     "amount": stated["amount"][-1] if stated["amount"] else None,
                     "currency": (
                         stated["currency"][-1]

@@ -196,6 +196,16 @@ STORIES = [
         amount=Decimal(40),
         currency="SEK",
     ),
+    # Renewed after the first notice of two; the second comes late.
+    on_plan("prompt", "04-01", "usd10"),
+    told("prompt", "05-01 08:00", "overdue_payment", payment_id="p1"),
+    told("prompt", "05-02 08:00", "plan_renewed", plan_id="usd10"),
+    told("prompt", "05-03 08:00", "overdue_payment", payment_id="p1"),
+    # Lost after two.
+    on_plan("lost", "04-01", "usd10"),
+    told("lost", "05-01 08:00", "overdue_payment", payment_id="p1"),
+    told("lost", "05-02 08:00", "overdue_payment", payment_id="p1"),
+    on_plan("lost", "05-03", "free"),
 ]
 
 
@@ -258,3 +268,17 @@ def test_what_an_account_pays_stands_beside_its_own_currency(stories: Workbench)
     rows = [tuple(row[name] for name in names) for row in answer(stories, "who_is_overdue")]
     # `owing` owes EUR and pays 80 SEK beside 20 CHF; `either` pays 40 + 20 SEK.
     assert rows == [(15, "EUR", 80, "SEK"), (40, "SEK", 60, "SEK")]
+
+
+def test_a_notice_after_the_payment_recovers_nothing(stories: Workbench) -> None:
+    rows = [
+        (row["notice_number"], row["reached"], row["recovered"], row["lost"])
+        for row in answer(stories, "recovery_by_notice_number")
+        if row["cause"] == "unknown"
+    ]
+    # `prompt` pays after its first notice, `lost` leaves after its second.
+    assert rows == [(1, 2, 1, 0), (2, 1, 0, 1)]
+    assert stories.query(
+        "select notices, notices_before_close from fct_overdue_episodes"
+        " where cause = 'unknown' order by account_id"
+    ) == [(2, 2), (2, 1)]

@@ -53,6 +53,23 @@ episodes as (
 
 ),
 
+-- Grain: episode. A payment's notice may come when its episode is closed already.
+late as (
+
+    select
+        notices.account_id,
+        notices.opening_event_number,
+        count(*) as notices,
+    from notices
+    inner join notices as openers
+        on
+            notices.account_id = openers.account_id
+            and notices.opening_event_number = openers.event_number
+    where notices.event_number > openers.closing_event_number
+    group by notices.account_id, notices.opening_event_number
+
+),
+
 opened as (
 
     select
@@ -70,6 +87,7 @@ opened as (
         openers.occurred_date as opened_date,
         episodes.last_notice_at,
         episodes.notices,
+        episodes.notices - coalesce(late.notices, 0) as notices_before_close,
         episodes.amount,
         episodes.currency,
         episodes.auto_renew,
@@ -86,6 +104,10 @@ opened as (
         on
             openers.account_id = closings.account_id
             and openers.closing_event_number = closings.event_number
+    left join late
+        on
+            episodes.account_id = late.account_id
+            and episodes.opening_event_number = late.opening_event_number
 
 )
 
@@ -106,6 +128,7 @@ select
     {{ month_number('opened.opened_date') }} as month_number,
     opened.last_notice_at,
     opened.notices,
+    opened.notices_before_close,
     opened.amount,
     coalesce(
         opened.currency, periods.currency, catalogue.currency, 'unknown'

@@ -40,4 +40,5 @@ select
         when days_overdue <= 90 then '61-90'
         else '90+'
     end as ageing_bucket,
+    notices_before_close,
 from episodes
