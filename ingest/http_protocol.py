@@ -91,7 +91,7 @@ class Exchange:
             cycle.keep_alive = cycle.keep_alive and not (is_closing or cycle.more_body)
             cycle.message_event.set()
             self._protocol.answer(
-                cycle, status, b"" if cycle.scope["method"] == "HEAD" else body, headers
+                cycle, status, body, headers, is_head=cycle.scope["method"] == "HEAD"
             )
 
     def abort(self) -> None:
@@ -215,7 +215,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more: who asked whole requests still gets their answers."""
-        self._is_half_closed = self._part is _Part.BETWEEN and self._unanswered > 0
+        if self._is_ending():
+            return False
+        if self._part is _Part.HEADER and self._unanswered > 0 and self._refusal is None:
+            self._refuse_in_turn(400, "the request has no end", "bad_request")
+        is_whole = self._part is _Part.BETWEEN or self._refusal is not None
+        self._is_half_closed = is_whole and self._unanswered > 0
         return self._is_half_closed
 
     def data_received(self, data: bytes) -> None:
@@ -350,15 +355,20 @@ class BoundedProtocol(HttpToolsProtocol):
         status: int,
         body: bytes,
         headers: Fields = (),
+        *,
+        is_head: bool = False,
     ) -> None:
-        """Write a whole answer to the request that is next to be answered, and go on."""
+        """Write a whole answer to the request that is next to be answered, and go on.
+
+        is_head: the body is not sent, its length is.
+        """
         if self._is_ending():
             cycle.disconnected = True
             return
         cycle.response_started = cycle.response_complete = True
         added = [b"%b: %b\r\n" % field for field in (*headers, *self.server_state.default_headers)]
         head = _head(status, len(body), is_closing=not cycle.keep_alive)
-        self.transport.write(b"".join((head, *added, b"\r\n", body)))
+        self.transport.write(b"".join((head, *added, b"\r\n", b"" if is_head else body)))
         if not cycle.keep_alive:
             if self._part is _Part.BETWEEN:
                 self._close()
@@ -443,6 +453,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.silent[self] = None  # it gives way to whoever needs a connection
         self._linger_bytes = LINGER_BYTES_MAX
+        if isinstance(self.cycle, RequestResponseCycle):
+            self.cycle.body = bytearray()  # nobody reads it, and it would be held for as long
         self._linger_deadline = self.loop.call_later(LINGER_SECONDS, self._close)
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -521,6 +533,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+            if isinstance(self.cycle, RequestResponseCycle):
+                self.cycle.waiting_for_100_continue = False  # nothing more can be written
         word = "unavailable" if status == 503 else "refused"
         body = f'{{"status":"{word}","reason":"{reason}"}}'.encode()
         self.transport.write(_head(status, len(body), is_closing=True) + b"\r\n" + body)

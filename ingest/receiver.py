@@ -37,7 +37,7 @@ from ingest.settings import Settings
 from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
-ARRIVING_BYTES_MAX: Final = 4 * 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 8 * 1024 * 1024
 REJECTIONS_A_MINUTE: Final = 60
 HEADER_FIELDS_MAX: Final = 64
 HEADERS_KEY: Final = "hooklake.headers"
@@ -87,7 +87,8 @@ class _Body:
         """Let go of what is here, and end the wait for the rest."""
         self.gave_way = True
         self.parts.clear()
-        self.deadline.reschedule(asyncio.get_running_loop().time())
+        if not self.deadline.expired():
+            self.deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class Receiver:

@@ -37,7 +37,6 @@ from ingest.worker import BACKLOG, SICK_EXIT_CODE, listen, sent_settings
 
 WORKER_RESTART_SECONDS: Final = 1.0
 WORKER_STOP_SECONDS_MAX: Final = 7.0
-RECEIVE_BUFFER_BYTES: Final = 32 * 1024
 SUPERVISE_SECONDS: Final = 0.25
 
 
@@ -198,8 +197,6 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Of every connection: what a stalled body may hold in the kernel, and bring in one read.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)

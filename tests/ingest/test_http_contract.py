@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,8 @@ def test_who_sends_no_more_still_gets_every_answer(receiver: Receiver) -> None:
         ([delivery], 1),
         ([delivery[:-1], delivery[-1:]], 1),
         ([delivery + request("/metrics", method="GET") + delivery], 3),
+        ([delivery + b"\x01junk\r\n\r\n"], 1),
+        ([delivery + b"POST /x HT"], 1),
     ):
         with receiver.socket() as opened:
             for piece in asked:
@@ -416,6 +419,17 @@ def test_a_target_without_a_path_is_400_also_behind_a_delivery(
         assert status(receiver.send(wrong)) == 400
         answers = receiver.send(delivery + wrong).split(b"HTTP/1.1 ")[1:]
         assert [answer[:3] for answer in answers] == [b"200", b"400"]
+
+
+def test_a_refusal_tells_head_the_length_it_tells_get(receiver: Receiver) -> None:
+    lengths = []
+    for method in ("GET", "HEAD"):
+        closing = request("/nothing", "Connection: close", method=method)
+        head, _, body = receiver.send(closing).partition(b"\r\n\r\n")
+        assert bool(body) == (method == "GET")
+        lengths.append(re.search(rb"content-length: (\d+)", head.lower()))
+    assert all(lengths)
+    assert lengths[0][1] == lengths[1][1] != b"0"
 
 
 def test_only_so_many_requests_are_taken_ahead_of_their_answers(receiver: Receiver) -> None:
@@ -723,17 +737,24 @@ def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_pat
             opened.sendall(body[20:])
             assert status(read_until_closed(opened)) == 200
         wait_until(
-            lambda: receiver.metric('hooklake_refused_total{reason="bodies_full"}') >= 58,
+            lambda: receiver.metric('hooklake_refused_total{reason="bodies_full"}') >= 56,
             seconds=8,
             what="the oldest bodies refused",
         )
         grown = receiver.memory() - before
-        assert grown <= 16 * MIB, f"{grown / MIB:.1f} MiB"
+        assert grown <= 48 * MIB, f"{grown / MIB:.1f} MiB"
         stalled[0].settimeout(5)
         answer = read_until_closed(stalled[0])
         assert status(answer) == 503
         assert b"retry-after" in answer.lower()
         assert json.loads(body_of(answer))["status"] == "unavailable"
+
+
+def test_large_bodies_sent_at_once_are_all_taken(receiver: Receiver) -> None:
+    bodies = [registration(f"large-{number}@example.com") for number in range(16)]
+    with ThreadPoolExecutor(len(bodies)) as senders:
+        answers = senders.map(lambda body: receiver.post(body.ljust(1_000_000)), bodies)
+        assert [answer.status for answer in answers] == [200] * len(bodies)
 
 
 def test_a_connection_too_many_is_told_that_it_is_our_trouble(tmp_path: Path) -> None:
