@@ -179,14 +179,6 @@ def ceased(first: str, last: str) -> str:
             is_paid
             and valid_from < ({last}::date + 1)::timestamptz
             and coalesce(valid_to >= {first}::date::timestamptz, true)
-            and account_id in (
-                select account_id
-                from int_plan_periods
-                where
-                    is_paid
-                    and valid_to >= {first}::date::timestamptz
-                    and valid_to < ({last}::date + 1)::timestamptz
-            )
         group by account_id
         having bool_and(coalesce(valid_to < ({last}::date + 1)::timestamptz, false))
     """
