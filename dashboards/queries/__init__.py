@@ -47,7 +47,6 @@ from dashboards.queries.registrations import (
 )
 from dashboards.queries.revenue import (
     churned_by_day,
-    churned_mrr,
     movements,
     mrr_deltas,
     paying_deltas,
@@ -67,7 +66,6 @@ __all__ = [
     "cancels_by_cause",
     "change_counts",
     "churned_by_day",
-    "churned_mrr",
     "coverage",
     "days_to_paid",
     "days_to_recover",

@@ -75,25 +75,6 @@ def churned_by_day(connection: duckdb.DuckDBPyConnection, filters: Filters) -> p
     )
 
 
-def churned_mrr(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
-    """currency, mrr: what was lost in the period to accounts that ceased to pay in a currency."""
-    return frame_of(
-        connection,
-        f"""
-        select currency, -sum(account_mrr_after - account_mrr_before)::double as mrr
-        from hooklake_inner.int_mrr_movements
-        where
-            mrr_movement = 'churn'
-            and occurred_at >= $starts_at
-            and occurred_at < $ends_before
-            {IN_SOURCES if filters.sources else ""}
-        group by currency
-        order by currency
-        """,
-        filters,
-    )
-
-
 def movements(connection: duckdb.DuckDBPyConnection, filters: Filters) -> pl.DataFrame:
     """month (date), currency, movement, amount (signed), changes: what moved MRR each month.
 

@@ -130,10 +130,12 @@ def _churned(source: Source, filters: Filters) -> None:
     before = figures.total(figures.previous_period(churn, filters, "day"), "accounts")
     began = figures.balance(source.ask("paying_deltas", filters), filters).before
     of_these = figures.total(period, "paid_before")
-    by_currency = source.ask("churned_mrr", filters)
-    amounts = dict(by_currency.iter_rows())
+    moved = source.ask("movements", filters).filter(pl.col("movement") == "churn")
     lost = " and ".join(
-        formats.money(amounts[name], name) for name in figures.currencies(by_currency, "mrr")
+        formats.money(
+            -figures.float_total(moved.filter(pl.col("currency") == name), "amount"), name
+        )
+        for name in figures.currencies(moved, "amount")
     )
     components.card(
         "Churned accounts",

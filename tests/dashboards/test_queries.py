@@ -31,7 +31,6 @@ QUESTIONS: tuple[tuple[Callable[..., pl.DataFrame], tuple[Any, ...]], ...] = (
     (queries.mrr_deltas, ()),
     (queries.paying_deltas, ()),
     (queries.churned_by_day, ()),
-    (queries.churned_mrr, ()),
     (queries.overdue_balance, ([AS_OF],)),
     (queries.happened_counts, (AS_OF,)),
     (queries.happened_latest, (AS_OF,)),
