@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+from ingest.bodies import Arriving, GaveWayError
 from ingest.commit import NotStoredError, OutcomeUnknownError, Told
 from ingest.frames import Answer, Handed
-from ingest.http_protocol import EXCHANGE_KEY, PIECE_BYTES, Exchange, WholeRequest
+from ingest.http_protocol import EXCHANGE_KEY, READ_BYTES, Exchange, WholeRequest
 from ingest.logs import LineLimit, log
 from ingest.metrics import Metrics
 from ingest.responses import (
@@ -37,7 +38,7 @@ from ingest.settings import Settings
 from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
-ARRIVING_BYTES_MAX: Final = 8 * 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 4 * 1024 * 1024
 REJECTIONS_A_MINUTE: Final = 60
 HEADER_FIELDS_MAX: Final = 64
 HEADERS_KEY: Final = "hooklake.headers"
@@ -70,27 +71,6 @@ class _ClientGoneError(Exception):
     """Nobody is left to be answered."""
 
 
-class _Body:
-    """One that is arriving. deadline: of all of it."""
-
-    def __init__(self, deadline: asyncio.Timeout) -> None:
-        self.deadline = deadline
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.gave_way = False
-
-    def add(self, part: bytes) -> None:
-        self.parts.append(part)
-        self.size += len(part)
-
-    def give_way(self) -> None:
-        """Let go of what is here, and end the wait for the rest."""
-        self.gave_way = True
-        self.parts.clear()
-        if not self.deadline.expired():
-            self.deadline.reschedule(asyncio.get_running_loop().time())
-
-
 class Receiver:
     """Answers deliveries. `now`: Unix time in seconds."""
 
@@ -108,8 +88,7 @@ class Receiver:
         self._readiness = readiness
         self._metrics = metrics
         self._now = now
-        self._arriving: dict[_Body, None] = {}  # the one that began first stands first
-        self._arriving_bytes_max = max(ARRIVING_BYTES_MAX, settings.body_bytes_max + PIECE_BYTES)
+        self._arriving = Arriving(max(ARRIVING_BYTES_MAX, settings.body_bytes_max + READ_BYTES))
         self._log = log("receiver")
         self._rejection_lines = LineLimit(processes=settings.workers)
         self._rejection_records = LineLimit(REJECTIONS_A_MINUTE, settings.workers)
@@ -213,48 +192,29 @@ class Receiver:
         return await self._collect_body(receive) if body is None else body
 
     async def _collect_body(self, receive: Receive) -> bytes:
-        """A body out of its parts.
-
-        All unfinished bodies share one bound, so that slow senders cannot fill the memory together:
-        beyond it the one that began first gives way. One that is sent at once is never that one.
-        """
-        body = _Body(asyncio.timeout(BODY_SECONDS_MAX))
-        self._arriving[body] = None
+        """A body out of its parts. Raises: AnswerError, _ClientGoneError."""
         try:
-            async with body.deadline:
+            async with self._arriving.body(BODY_SECONDS_MAX) as body:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _ClientGoneError
-                    if body.gave_way:
-                        raise TimeoutError
-                    body.add(message.get("body", b""))
+                    self._arriving.add(body, message.get("body", b""))
                     if body.size > self._settings.body_bytes_max:
                         raise too_large(self._settings.body_bytes_max)
                     if not message.get("more_body"):
                         return b"".join(body.parts)
-                    self._make_room()
+                    await self._arriving.turn(body)
+        except GaveWayError:
+            raise AnswerError(
+                503, "bodies_full", NOT_STORED["bodies_full"], is_closing=True
+            ) from None
         except TimeoutError:
-            if body.gave_way:
-                raise AnswerError(
-                    503, "bodies_full", NOT_STORED["bodies_full"], is_closing=True
-                ) from None
             raise AnswerError(
                 408, "body_timeout", "the body did not arrive within 10 s", is_closing=True
             ) from None
         except asyncio.CancelledError:  # the server's, which waits for nobody any more
             raise AnswerError(503, "draining", NOT_STORED["draining"], is_closing=True) from None
-        finally:
-            self._arriving.pop(body, None)
-
-    def _make_room(self) -> None:
-        held = sum(body.size for body in self._arriving)
-        for body in list(self._arriving):
-            if held <= self._arriving_bytes_max:
-                return
-            held -= body.size
-            del self._arriving[body]
-            body.give_way()
 
     async def _store(self, delivery: Handed, scope: Scope) -> Answer:
         try:

@@ -35,7 +35,7 @@ from .stock import stock
 
 READERS = 3
 PAUSE_SECONDS = 0.02
-SECONDS_OF_A_SWAP_MAX = 30.0
+SECONDS_OF_A_SWAP_MAX = 150.0
 GRACE_SECONDS = 5.0
 EVENTS_OF_A_ROUND = 12
 ROOT = Path(__file__).resolve().parents[2]

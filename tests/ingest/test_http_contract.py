@@ -742,7 +742,7 @@ def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_pat
             what="the oldest bodies refused",
         )
         grown = receiver.memory() - before
-        assert grown <= 48 * MIB, f"{grown / MIB:.1f} MiB"
+        assert grown <= 16 * MIB, f"{grown / MIB:.1f} MiB"
         stalled[0].settimeout(5)
         answer = read_until_closed(stalled[0])
         assert status(answer) == 503
