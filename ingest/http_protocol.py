@@ -37,6 +37,7 @@ PIECE_BYTES: Final = 8 * 1024
 READ_BYTES: Final = 32 * 1024
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
+TURNED_AWAY_MAX: Final = 32
 RETRY_AFTER_SECONDS: Final = 1
 EXCHANGE_KEY: Final = "hooklake.exchange"
 Fields = Iterable[tuple[bytes, bytes]]
@@ -186,12 +187,14 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. The attributes of the class are set on a subclass by `worker`.
 
     silent: connections without a request, longest first. arriving: those with an unfinished body,
-    oldest first, and since when on the loop's clock.
+    oldest first, and since when on the loop's clock. turned_away: those beyond the cap, which
+    are still to read why, oldest first.
     """
 
     connections_max: int = 512
     silent: dict[BoundedProtocol, None]
     arriving: dict[BoundedProtocol, float]
+    turned_away: dict[BoundedProtocol, None]
 
     @staticmethod
     def on_refusal(reason: str) -> None:
@@ -226,11 +229,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_protocol(_Reading(self))
-        if len(self.connections) > self.connections_max:
+        if len(self.connections) - len(self.turned_away) > self.connections_max:
             outlived = self._outlived()
             if outlived is None:
-                self._refuse(503, "too many connections; try again shortly", "connections_full")
-                self._close()
+                self._turn_away()
                 return
             outlived.abort()
         self._await_header()
@@ -242,6 +244,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._linger_deadline is not None:
             self._linger_deadline.cancel()
         self.arriving.pop(self, None)
+        self.turned_away.pop(self, None)
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         super().connection_lost(exc)
@@ -517,6 +520,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.silent.pop(self, None)
         self.arriving.pop(self, None)
         self.transport.abort()
+
+    def _turn_away(self) -> None:
+        self._refuse(503, "too many connections; try again shortly", "connections_full")
+        self.silent.pop(self, None)  # it has taken nobody's place
+        self.turned_away[self] = None
+        lingering = [one for one in self.turned_away if not one.transport.is_closing()]
+        if len(lingering) > TURNED_AWAY_MAX:
+            lingering[0].abort()
 
     def _outlived(self) -> BoundedProtocol | None:
         for silent in self.silent:

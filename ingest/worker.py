@@ -215,6 +215,7 @@ def _build(settings: Settings, lander: Lander | None, sick: list[str]) -> _Serve
         connections_max = settings.connections_max
         silent: dict[BoundedProtocol, None] = {}  # noqa: RUF012
         arriving: dict[BoundedProtocol, float] = {}  # noqa: RUF012
+        turned_away: dict[BoundedProtocol, None] = {}  # noqa: RUF012
         take = staticmethod(app.take)
 
         @staticmethod

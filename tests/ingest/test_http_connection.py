@@ -28,6 +28,7 @@ class Taking(BoundedProtocol):
 
     silent = {}  # noqa: RUF012
     arriving = {}  # noqa: RUF012
+    turned_away = {}  # noqa: RUF012
     taken: list[WholeRequest]
     open: Collection[object]
 

@@ -770,6 +770,25 @@ def test_a_connection_too_many_is_told_that_it_is_our_trouble(tmp_path: Path) ->
         assert json.loads(body_of(answer))["status"] == "unavailable"
 
 
+def test_whoever_is_one_too_many_is_told_so_though_still_sending(tmp_path: Path) -> None:
+    long = request(PATH, f"Content-Length: {MIB}", body=b" " * MIB)
+    with serving(tmp_path, connections_max="1") as receiver, receiver.socket() as first:
+        full_until = time.monotonic() + 0.8  # then the first one's body gives way
+        first.sendall(request(PATH, "Content-Length: 9", body=b"{"))
+        wait_until(
+            lambda: b"too many" in receiver.send(request("/healthz")),
+            seconds=0.5,
+            what="a connection refused",
+        )
+        answers = []
+        while time.monotonic() < full_until:
+            with receiver.socket() as one_too_many:
+                one_too_many.sendall(long)
+                answers.append(status(read_until_closed(one_too_many)))
+    assert answers
+    assert set(answers) == {503}
+
+
 def is_accepted(receiver: Receiver, body: bytes) -> bool:
     try:
         return receiver.post(body).status == 200
