@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,20 @@ from followed import Behind, followed
 from test_pages import environment
 from test_queries import of
 
-from dashboards import addresses
+from dashboards import addresses, figures, queries
+from dashboards.filters import Filters
+from dashboards.people import People
 from ingest.paths import DataDir
 from ingest.population import World
 from tests.sql.made_up import lived
+from tests.sql.random_lives import catalogue_csv, random_history
 from warehouse.reader import connect, published
 from warehouse.workbench import Workbench
 
 __all__ = ["environment"]
 
 UNTIL = datetime(2026, 11, 22, tzinfo=UTC)
+RANDOM_UNTIL = datetime(2026, 5, 15, 12, tzinfo=UTC)
 SHOWN = (
     (addresses.OVERVIEW, {}, 13),
     (addresses.OVERVIEW, {"period": "12m"}, 13),
@@ -98,3 +103,58 @@ def test_the_same_holds_of_what_the_models_make_of_events(
     least: int,
 ) -> None:
     assert_led(monkeypatch, lived_dir, place, choice, 1)
+
+
+@pytest.fixture(scope="module")
+def random_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Histories that no life has: paid and free at one instant, ends before beginnings."""
+    bench = Workbench(tmp_path_factory.mktemp("random"))
+    bench.data.plan_prices.write_text(catalogue_csv())
+    chance = random.Random(1)
+    told = [each for n in range(300) for each in random_history(chance, f"a{n:03d}", 100 * n)]
+    bench.add(sorted(told, key=lambda event: event["seq"]))
+    bench.refresh(as_of=RANDOM_UNTIL)
+    yield bench.data.root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("histories", "until", "sources"),
+    [
+        ("lived_dir", UNTIL, ()),
+        ("lived_dir", UNTIL, ("referral", "webinar")),
+        ("random_dir", RANDOM_UNTIL, ()),
+    ],
+)
+@pytest.mark.parametrize("days", [3, 30, 91])
+def test_who_stopped_paying_is_whose_paid_plans_ended(
+    request: pytest.FixtureRequest,
+    histories: str,
+    until: datetime,
+    sources: tuple[str, ...],
+    days: int,
+) -> None:
+    """Counted from what each event changed, listed from the plans: the same accounts."""
+    version = published(DataDir(request.getfixturevalue(histories)))
+    assert version is not None
+    found = 0
+    with connect(version) as connection:
+        for back in range(0, 160, 7):
+            last = until.date() - timedelta(days=back)
+            filters = Filters(last - timedelta(days=days - 1), last, sources)
+            counted = queries.churned_by_day(connection, filters)
+            before = filters.first_day - timedelta(days=1)
+            for churn, first, end in (
+                (figures.this_period(counted, filters, "day"), filters.first_day, last),
+                (
+                    figures.previous_period(counted, filters, "day"),
+                    filters.previous_first_day,
+                    before,
+                ),
+            ):
+                for column, who in (("accounts", None), ("paid_before", "before")):
+                    behind = People.of("ceased", who, first, end)
+                    listed = len(queries.rows_behind(connection, filters, behind))
+                    assert figures.total(churn, column) == listed, (column, first, end)
+                    found += listed
+    assert found > 0
