@@ -11,7 +11,7 @@ from dashboards.filters import Filters
 from dashboards.queries.asking import DAY, IN_SOURCES, frame_of
 
 # Who last began or ceased to pay in these days by ceasing; a plan of no time is none. It is what
-# `conditions.ceased` finds in the periods, which name the plans, in a quarter of the time.
+# `conditions.ceased` finds in the periods, which name the plans, in less than half of the time.
 _LEFT: Final = """
     select
         account_id,

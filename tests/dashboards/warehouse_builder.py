@@ -168,8 +168,7 @@ from fct_plan_changes
 group by all;
 create view hooklake_inner.int_mrr_movements as
 select
-    account_id, subscription_id, epoch_us(changed_at) as event_number, false as is_departure,
-    currency, source, changed_at as occurred_at, account_mrr_before, account_mrr_after,
+    account_id, currency, source, changed_at as occurred_at, account_mrr_before, account_mrr_after,
     mrr_movement,
     case
         when mrr_movement in ('new', 'reactivation') then 1
