@@ -1,8 +1,9 @@
 """Bodies that are arriving, and the memory they share.
 
 Of a crowd of large bodies only as many are read on as fit; the others wait unread, in the kernel's
-buffers. The one that began first is always read on, so that one after the other ends. Whoever has
-been underway for a second and is in the way of others gives way.
+buffers, but for what each connection's first reads brought; the newest of them goes on first. The
+oldest body of all is read on for a second, be there room or not. Underway for longer it gives way
+while others wait, its own waiting counted, and at once where far more is held than may be.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import Final
 
 from ingest.http_protocol import READ_BYTES, UNDISTURBED_BODY_SECONDS
 
-UNHINDERED_BYTES: Final = 16 * 1024
+UNHINDERED_BYTES: Final = 12 * 1024
 """Up to this size a body waits for nobody: ordinary ones go on beside a crowd of large ones."""
+
+OVERDRAFT_BYTES: Final = 1536 * 1024
+"""So much beyond the bound the oldest gives way whatever its age: hundreds came at once."""
 
 
 class GaveWayError(Exception):
@@ -86,7 +90,8 @@ class Arriving:
             oldest = next(iter(self._bodies))
             loop = asyncio.get_running_loop()
             left = oldest.since + UNDISTURBED_BODY_SECONDS - loop.time()
-            if left > 0 or len(self._bodies) == 1:
+            is_spared = left > 0 and self._held <= self._bytes_max + OVERDRAFT_BYTES
+            if is_spared or len(self._bodies) == 1:
                 self._go_on(oldest)
                 if left > 0 and self._next_look is None:
                     self._next_look = loop.call_later(left, self._look_again)
@@ -96,7 +101,7 @@ class Arriving:
             if not oldest.deadline.expired():
                 oldest.deadline.reschedule(loop.time())
         while self._waiting and not self._is_full():
-            self._go_on(next(iter(self._waiting)))
+            self._go_on(next(reversed(self._waiting)))
 
     def _look_again(self) -> None:
         self._next_look = None

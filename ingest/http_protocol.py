@@ -34,7 +34,7 @@ REQUESTS_AHEAD_MAX: Final = 32
 UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
 PIECE_BYTES: Final = 8 * 1024
-READ_BYTES: Final = 32 * 1024
+READ_BYTES: Final = 16 * 1024
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 TURNED_AWAY_MAX: Final = 32
@@ -83,6 +83,10 @@ class Exchange:
     def complete_body(self) -> bytes | None:
         """The request's body where all of it has arrived already, else None."""
         return None if self._cycle.more_body else bytes(self._cycle.body)
+
+    def pause_reading(self) -> None:
+        """Leave what else is sent to the kernel, until the application asks for more."""
+        self._protocol.flow.pause_reading()
 
     def answer(
         self, status: int, body: bytes, *, is_closing: bool = False, headers: Fields = ()

@@ -38,7 +38,7 @@ from ingest.settings import Settings
 from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
-ARRIVING_BYTES_MAX: Final = 4 * 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 6 * 1024 * 1024
 REJECTIONS_A_MINUTE: Final = 60
 HEADER_FIELDS_MAX: Final = 64
 HEADERS_KEY: Final = "hooklake.headers"
@@ -189,9 +189,9 @@ class Receiver:
         """The whole body. Raises: AnswerError, _ClientGoneError."""
         exchange: Exchange | None = scope.get(EXCHANGE_KEY)
         body = None if exchange is None else exchange.complete_body()
-        return await self._collect_body(receive) if body is None else body
+        return await self._collect_body(receive, exchange) if body is None else body
 
-    async def _collect_body(self, receive: Receive) -> bytes:
+    async def _collect_body(self, receive: Receive, exchange: Exchange | None) -> bytes:
         """A body out of its parts. Raises: AnswerError, _ClientGoneError."""
         try:
             async with self._arriving.body(BODY_SECONDS_MAX) as body:
@@ -204,6 +204,8 @@ class Receiver:
                         raise too_large(self._settings.body_bytes_max)
                     if not message.get("more_body"):
                         return b"".join(body.parts)
+                    if exchange is not None:
+                        exchange.pause_reading()
                     await self._arriving.turn(body)
         except GaveWayError:
             raise AnswerError(

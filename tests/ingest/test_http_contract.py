@@ -750,6 +750,26 @@ def test_bodies_that_never_end_hold_little_memory_and_give_way_to_others(tmp_pat
         assert json.loads(body_of(answer))["status"] == "unavailable"
 
 
+@pytest.mark.alone
+def test_hundreds_of_bodies_that_never_end_hold_little_more(tmp_path: Path) -> None:
+    stalling = request(PATH, f"Content-Length: {MIB}", body=b" " * (MIB - 1))
+    with serving(tmp_path) as receiver, contextlib.ExitStack() as crowd:
+        before = peak = receiver.memory()
+        for _ in range(500):
+            one = crowd.enter_context(receiver.socket())
+            one.setblocking(False)
+            with contextlib.suppress(OSError):  # it fills, or has given way
+                one.send(stalling)
+            peak = max(peak, receiver.memory())
+        wait_until(
+            lambda: receiver.metric('hooklake_refused_total{reason="bodies_full"}') >= 100,
+            seconds=8,
+            what="the oldest bodies refused",
+        )
+        grown = max(peak, receiver.memory()) - before
+        assert grown <= 24 * MIB, f"{grown / MIB:.1f} MiB"
+
+
 def test_large_bodies_sent_at_once_are_all_taken(receiver: Receiver) -> None:
     bodies = [registration(f"large-{number}@example.com") for number in range(16)]
     with ThreadPoolExecutor(len(bodies)) as senders:
