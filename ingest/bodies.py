@@ -1,9 +1,10 @@
 """Bodies that are arriving, and the memory they share.
 
-Of a crowd of large bodies only as many are read on as fit; the others wait unread, in the kernel's
-buffers, but for what each connection's first reads brought; the newest of them goes on first. The
-oldest body of all is read on for a second, be there room or not. Underway for longer it gives way
-while others wait, its own waiting counted, and at once where far more is held than may be.
+An ordinary body waits for nobody. A large one is admitted where all that it may still bring fits
+beside the others, and is then read at full speed to its end; until then it waits unread, in the
+kernel's buffers, but for what its first reads brought. Who is read but brings next to nothing gives
+way to those who wait. Of these the newest and the oldest go on by turns: beside a crowd that never
+ends its bodies the newest is the likeliest to end its own, and the oldest is not to wait for ever.
 """
 
 from __future__ import annotations
@@ -13,29 +14,40 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ingest.http_protocol import READ_BYTES, UNDISTURBED_BODY_SECONDS
-
 UNHINDERED_BYTES: Final = 12 * 1024
 """Up to this size a body waits for nobody: ordinary ones go on beside a crowd of large ones."""
 
-OVERDRAFT_BYTES: Final = 1536 * 1024
-"""So much beyond the bound the oldest gives way whatever its age: hundreds came at once."""
+BYTES_PER_SECOND_MIN: Final = 64 * 1024
+"""Who brings less gives way while others wait; the largest body needs more to arrive in time."""
+
+PATIENCE_SECONDS: Final = 0.25
+"""For so long a body may bring nothing while others wait."""
+
+OVERDRAFT_BYTES: Final = 1024 * 1024
+"""What those hold that wait, beyond the bound: hundreds came at once, and the oldest give way."""
 
 
 class GaveWayError(Exception):
-    """The body has made room for others."""
+    """The body has made room for others, or got no room in time."""
 
 
 class Body:
-    """One that is arriving, in parts."""
+    """One that is arriving, in parts. expected: its size, where it is not known the largest."""
 
-    def __init__(self, deadline: asyncio.Timeout, since: float) -> None:
+    def __init__(self, deadline: asyncio.Timeout, expected: int, now: float) -> None:
         self.deadline = deadline
-        self.since = since
+        self.expected = expected
         self.parts: list[bytes] = []
         self.size = 0
-        self.promised = 0  # bytes it may read next
+        self.is_admitted = False
+        self.has_waited = False
         self.gave_way = False
+        self.patience_ends = now + PATIENCE_SECONDS
+
+    @property
+    def claim(self) -> int:
+        """What it takes of the bound, in bytes."""
+        return max(self.size, self.expected) if self.is_admitted else self.size
 
 
 class Arriving:
@@ -44,20 +56,23 @@ class Arriving:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._held = 0
-        self._bodies: dict[Body, None] = {}  # the one that began first stands first
-        self._waiting: dict[Body, asyncio.Future[None]] = {}
+        self._claimed = 0
+        self._admitted = 0
+        self._bodies: dict[Body, None] = {}  # in the order of their beginning
+        self._waiting: dict[Body, asyncio.Future[None]] = {}  # in the order they came to wait
+        self._is_newest_next = True
         self._next_look: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def body(self, seconds: float) -> AsyncIterator[Body]:
+    async def body(self, expected: int, seconds: float) -> AsyncIterator[Body]:
         """A body for as long as it is arriving. Raises: GaveWayError, TimeoutError."""
-        body = Body(asyncio.timeout(seconds), asyncio.get_running_loop().time())
+        body = Body(asyncio.timeout(seconds), expected, asyncio.get_running_loop().time())
         self._bodies[body] = None
         try:
             async with body.deadline:
                 yield body
         except TimeoutError:
-            if body.gave_way:
+            if body.gave_way or body.has_waited:
                 raise GaveWayError from None
             raise
         finally:
@@ -68,55 +83,88 @@ class Arriving:
         """Keep what was read. Raises: GaveWayError."""
         if body.gave_way:
             raise GaveWayError
+        claim = body.claim
         body.parts.append(part)
         body.size += len(part)
-        self._held += len(part) - body.promised
-        body.promised = 0
+        self._held += len(part)
+        self._claimed += body.claim - claim
+        now = asyncio.get_running_loop().time()
+        earned = max(body.patience_ends, now) + len(part) / BYTES_PER_SECOND_MIN
+        body.patience_ends = min(earned, now + PATIENCE_SECONDS)
+        while self._held > self._bytes_max + OVERDRAFT_BYTES and len(self._bodies) > 1:
+            in_line = (other for other in (*self._waiting, *self._bodies) if other is not body)
+            self._have_give_way(next(in_line))
+
+    def may_go_on(self, body: Body) -> bool:
+        """Whether the next part may be read at once; else `turn` tells when."""
+        if not body.is_admitted and body.size > UNHINDERED_BYTES and self._has_room(body):
+            self._admit(body)
+        return body.is_admitted or body.size <= UNHINDERED_BYTES
 
     async def turn(self, body: Body) -> None:
         """Return when the next part may be read."""
-        if self._is_full() and body.size > UNHINDERED_BYTES:
-            self._waiting[body] = asyncio.get_running_loop().create_future()
-        self._share()
-        if (waiting := self._waiting.get(body)) is not None:
+        if not self.may_go_on(body):
+            body.has_waited = True
+            waiting = self._waiting[body] = asyncio.get_running_loop().create_future()
+            self._share()
             await waiting
 
-    def _is_full(self) -> bool:
-        return self._held + READ_BYTES > self._bytes_max
+    def _has_room(self, body: Body) -> bool:
+        """Whether all of it fits; one is always read, however little the others leave."""
+        grown = max(body.expected - body.size, 0)
+        return self._claimed + grown <= self._bytes_max or self._admitted == 0
+
+    def _admit(self, body: Body) -> None:
+        self._claimed -= body.claim
+        body.is_admitted = True
+        self._admitted += 1
+        self._claimed += body.claim
+        body.patience_ends = asyncio.get_running_loop().time() + PATIENCE_SECONDS
 
     def _share(self) -> None:
-        """Let those go on whose next part fits, and have the oldest give way where none does."""
-        while self._is_full() and (self._waiting or self._held > self._bytes_max):
-            oldest = next(iter(self._bodies))
+        """Admit who fits, and while somebody is left have those give way who bring nothing."""
+        while self._waiting:
+            if (body := self._next_in_line()) is not None:
+                self._is_newest_next = not self._is_newest_next
+                self._admit(body)
+                self._wake(body)
+                continue
+            admitted = (body for body in self._bodies if body.is_admitted)
+            slowest = min(admitted, key=lambda body: body.patience_ends)
             loop = asyncio.get_running_loop()
-            left = oldest.since + UNDISTURBED_BODY_SECONDS - loop.time()
-            is_spared = left > 0 and self._held <= self._bytes_max + OVERDRAFT_BYTES
-            if is_spared or len(self._bodies) == 1:
-                self._go_on(oldest)
-                if left > 0 and self._next_look is None:
-                    self._next_look = loop.call_later(left, self._look_again)
+            if slowest.patience_ends > loop.time():
+                if self._next_look is None:
+                    self._next_look = loop.call_at(slowest.patience_ends, self._look_again)
                 return
-            self._forget(oldest)
-            oldest.gave_way = True
-            if not oldest.deadline.expired():
-                oldest.deadline.reschedule(loop.time())
-        while self._waiting and not self._is_full():
-            self._go_on(next(reversed(self._waiting)))
+            self._have_give_way(slowest)
+
+    def _next_in_line(self) -> Body | None:
+        line = list(self._waiting)
+        if self._is_newest_next:
+            line.reverse()
+        return next((body for body in line if self._has_room(body)), None)
 
     def _look_again(self) -> None:
         self._next_look = None
         self._share()
 
-    def _go_on(self, body: Body) -> None:
+    def _have_give_way(self, body: Body) -> None:
+        self._wake(body)
+        self._forget(body)
+        body.gave_way = True
+        if not body.deadline.expired():
+            body.deadline.reschedule(asyncio.get_running_loop().time())
+
+    def _wake(self, body: Body) -> None:
         waiting = self._waiting.pop(body, None)
         if waiting is not None and not waiting.done():
-            body.promised = READ_BYTES
-            self._held += READ_BYTES
             waiting.set_result(None)
 
     def _forget(self, body: Body) -> None:
         if body in self._bodies:
             del self._bodies[body]
             self._waiting.pop(body, None)
-            self._held -= body.size + body.promised
+            self._claimed -= body.claim
+            self._held -= body.size
+            self._admitted -= body.is_admitted
             body.parts.clear()

@@ -34,7 +34,9 @@ REQUESTS_AHEAD_MAX: Final = 32
 UNDISTURBED_BODY_SECONDS: Final = 1.0
 KEEP_ALIVE_SECONDS: Final = 30
 PIECE_BYTES: Final = 8 * 1024
-READ_BYTES: Final = 16 * 1024
+READ_BYTES_MAX: Final = 256 * 1024
+READ_BYTES_MIN: Final = 4 * 1024
+READ_SHARED_BYTES: Final = 512 * 1024
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES_MAX: Final = 4 * 1024 * 1024
 TURNED_AWAY_MAX: Final = 32
@@ -88,6 +90,10 @@ class Exchange:
         """Leave what else is sent to the kernel, until the application asks for more."""
         self._protocol.flow.pause_reading()
 
+    def read_freely(self) -> None:
+        """Read the rest of the body as fast as it comes."""
+        self._protocol.reads_freely = self._cycle.more_body
+
     def answer(
         self, status: int, body: bytes, *, is_closing: bool = False, headers: Fields = ()
     ) -> None:
@@ -107,19 +113,22 @@ class Exchange:
 
 
 class _Reading(asyncio.BufferedProtocol):
-    """Stands between a connection's transport and its protocol, and reads by `READ_BYTES`.
+    """Stands between a connection's transport and its protocol, and bounds what is read at once.
 
-    uvloop reads up to 250 KiB at once, be it 16 MiB of a crowd. One buffer serves all.
+    The more bodies are arriving, the less: 64 KiB at 8, 8 KiB at 64. One buffer serves all.
     """
 
     __slots__ = ("_protocol",)
-    _buffer: Final = memoryview(bytearray(READ_BYTES))
+    _buffer: Final = memoryview(bytearray(READ_BYTES_MAX))
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._buffer
+        crowd = len(self._protocol.arriving)
+        if self._protocol.reads_freely or crowd == 0:
+            return self._buffer
+        return self._buffer[: max(READ_BYTES_MIN, READ_SHARED_BYTES // crowd)]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._protocol.data_received(bytes(self._buffer[:nbytes]))
@@ -229,6 +238,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger_deadline: asyncio.TimerHandle | None = None
         self._linger_bytes = 0  # still to be read, and thrown away
         self._is_half_closed = False
+        self.reads_freely = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -287,7 +297,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._part is _Part.BODY:
             self.arriving.setdefault(self, self.loop.time())
-            if self.cycle.message_event.is_set():
+            if self.cycle.message_event.is_set() and not self.reads_freely:
                 self.flow.pause_reading()  # until the application has taken it, and asks for more
             return
         if part_before is _Part.BODY:
@@ -373,7 +383,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 request.body = b""  # the taker has it: none is held until the next request
                 return
             self._tell_application(parts)
-        self._part = _Part.BETWEEN
+        self._part, self.reads_freely = _Part.BETWEEN, False
         super().on_message_complete()
 
     def _tell_application(self, body: list[bytes]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from ingest.bodies import Arriving, GaveWayError
 from ingest.commit import NotStoredError, OutcomeUnknownError, Told
 from ingest.frames import Answer, Handed
-from ingest.http_protocol import EXCHANGE_KEY, READ_BYTES, Exchange, WholeRequest
+from ingest.http_protocol import EXCHANGE_KEY, Exchange, WholeRequest
 from ingest.logs import LineLimit, log
 from ingest.metrics import Metrics
 from ingest.responses import (
@@ -38,7 +38,7 @@ from ingest.settings import Settings
 from ingest.verify import Headers, Rejected, Request, Verified, Verifier
 
 BODY_SECONDS_MAX: Final = 10.0
-ARRIVING_BYTES_MAX: Final = 6 * 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 5 * 1024 * 1024
 REJECTIONS_A_MINUTE: Final = 60
 HEADER_FIELDS_MAX: Final = 64
 HEADERS_KEY: Final = "hooklake.headers"
@@ -88,7 +88,7 @@ class Receiver:
         self._readiness = readiness
         self._metrics = metrics
         self._now = now
-        self._arriving = Arriving(max(ARRIVING_BYTES_MAX, settings.body_bytes_max + READ_BYTES))
+        self._arriving = Arriving(max(ARRIVING_BYTES_MAX, settings.body_bytes_max))
         self._log = log("receiver")
         self._rejection_lines = LineLimit(processes=settings.workers)
         self._rejection_records = LineLimit(REJECTIONS_A_MINUTE, settings.workers)
@@ -150,7 +150,7 @@ class Receiver:
         headers: Headers = scope[HEADERS_KEY]
         declared: int | None = scope[LENGTH_KEY]
         self._admit(headers, declared)
-        body = await self._read_body(scope, receive)
+        body = await self._read_body(scope, receive, declared)
         self._check_length(body, declared)
         path_token = scope.get("path_params", {}).get("token")
         verdict, received_at = self._prove(headers, body, path_token)
@@ -185,16 +185,21 @@ class Receiver:
         verdict = self._verifier.verify(Request(headers, body, now, path_token))
         return verdict, int(now * 1_000_000)
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read_body(self, scope: Scope, receive: Receive, declared: int | None) -> bytes:
         """The whole body. Raises: AnswerError, _ClientGoneError."""
         exchange: Exchange | None = scope.get(EXCHANGE_KEY)
         body = None if exchange is None else exchange.complete_body()
-        return await self._collect_body(receive, exchange) if body is None else body
+        if body is not None:
+            return body
+        expected = self._settings.body_bytes_max if declared is None else declared
+        return await self._collect_body(receive, exchange, expected)
 
-    async def _collect_body(self, receive: Receive, exchange: Exchange | None) -> bytes:
+    async def _collect_body(
+        self, receive: Receive, exchange: Exchange | None, expected: int
+    ) -> bytes:
         """A body out of its parts. Raises: AnswerError, _ClientGoneError."""
         try:
-            async with self._arriving.body(BODY_SECONDS_MAX) as body:
+            async with self._arriving.body(expected, BODY_SECONDS_MAX) as body:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -204,9 +209,12 @@ class Receiver:
                         raise too_large(self._settings.body_bytes_max)
                     if not message.get("more_body"):
                         return b"".join(body.parts)
-                    if exchange is not None:
-                        exchange.pause_reading()
-                    await self._arriving.turn(body)
+                    if not self._arriving.may_go_on(body):
+                        if exchange is not None:
+                            exchange.pause_reading()
+                        await self._arriving.turn(body)
+                    if exchange is not None and body.is_admitted:
+                        exchange.read_freely()
         except GaveWayError:
             raise AnswerError(
                 503, "bodies_full", NOT_STORED["bodies_full"], is_closing=True

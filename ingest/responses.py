@@ -20,7 +20,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 FAILED: Final = "the receiver failed; nothing was acknowledged"
 NOT_STORED: Final = {
     "queue_full": "more deliveries are waiting than the queue may hold",
-    "bodies_full": "too many bodies are arriving at once; this one had been for longest",
+    "bodies_full": "too many large bodies are arriving at once; try again shortly",
     "draining": "the receiver is shutting down",
     "disk_full": "the disk is full; nothing is lost that was acknowledged",
     "low_space": "free disk is below HOOKLAKE_FREE_BYTES_MIN",

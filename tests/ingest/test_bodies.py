@@ -8,33 +8,62 @@ import time
 
 import pytest
 
-from ingest.bodies import UNHINDERED_BYTES, Arriving, Body, GaveWayError
-from ingest.http_protocol import READ_BYTES, UNDISTURBED_BODY_SECONDS
+from ingest.bodies import (
+    BYTES_PER_SECOND_MIN,
+    OVERDRAFT_BYTES,
+    PATIENCE_SECONDS,
+    UNHINDERED_BYTES,
+    Arriving,
+    Body,
+    GaveWayError,
+)
 
-PART = bytes(READ_BYTES)
+PART = bytes(16 * 1024)
 SECONDS = 10.0
 
 
 class Sender:
-    """Reads a body part by part; `arrived` tells how many have been."""
+    """Reads a body part by part as the receiver does; `arrived` tells how many have been."""
 
-    def __init__(self, arriving: Arriving, parts: int, *, part: bytes = PART) -> None:
+    def __init__(
+        self,
+        arriving: Arriving,
+        parts: int,
+        *,
+        part: bytes = PART,
+        expected: int | None = None,
+        seconds: float = SECONDS,
+    ) -> None:
         self.arrived = 0
         self._arriving = arriving
-        self._parts, self._part = parts, part
+        self.part = part
+        self._parts = parts
+        self._expected = parts * len(part) if expected is None else expected
+        self._seconds = seconds
         self.is_sending = asyncio.Event()
         self.is_sending.set()
+        self.pause_seconds = 0.0
         self.body: Body
         self.task = asyncio.create_task(self._send())
 
-    async def _send(self) -> None:
-        async with self._arriving.body(SECONDS) as self.body:
-            for _ in range(self._parts):
-                await asyncio.sleep(0)
+    async def _send(self) -> bytes:
+        async with self._arriving.body(self._expected, self._seconds) as self.body:
+            while True:
+                await asyncio.sleep(self.pause_seconds)
                 await self.is_sending.wait()
-                self._arriving.add(self.body, self._part)
+                self._arriving.add(self.body, self.part)
                 self.arrived += 1
-                await self._arriving.turn(self.body)
+                if self.arrived == self._parts:
+                    return b"".join(self.body.parts)
+                if not self._arriving.may_go_on(self.body):
+                    await self._arriving.turn(self.body)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.arrived > 0 and not self.body.is_admitted and not self.task.done()
+
+    def held(self) -> int:
+        return sum(map(len, self.body.parts)) if hasattr(self, "body") else 0
 
 
 async def settled() -> None:
@@ -42,74 +71,159 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def test_beyond_the_bound_only_the_oldest_is_read_on_and_then_the_others() -> None:
+async def stalled(arriving: Arriving, parts: int, after: int = 1) -> Sender:
+    one = Sender(arriving, parts)
+    while one.arrived < after:
+        await asyncio.sleep(0)
+    one.is_sending.clear()
+    return one
+
+
+async def end(*senders: Sender) -> None:
+    for one in senders:
+        one.task.cancel()
+    await asyncio.gather(*(one.task for one in senders), return_exceptions=True)
+
+
+def test_only_as_many_are_read_on_as_fit_whole_and_then_the_others() -> None:
     async def scene() -> None:
-        arriving = Arriving(4 * READ_BYTES)
-        crowd = [Sender(arriving, 8) for _ in range(4)]
-        oldest = crowd[0]
-        while not oldest.task.done():
+        arriving = Arriving(20 * len(PART))
+        crowd = [Sender(arriving, 8) for _ in range(5)]
+        begun = 0
+        while not all(one.task.done() for one in crowd):
             await asyncio.sleep(0)
-            assert sum(one.arrived for one in crowd[1:]) <= 4 + 3, (
-                "each may be reading when it fills"
-            )
-        assert oldest.arrived == 8
-        await asyncio.gather(*(one.task for one in crowd))
-        assert [one.arrived for one in crowd] == [8] * 4
+            unfinished = [one for one in crowd if not one.task.done()]
+            begun = max(begun, sum(one.arrived > 1 for one in unfinished))
+        assert begun == 2
+        assert [one.task.result() for one in crowd] == [8 * PART] * 5
 
     asyncio.run(scene())
 
 
-def test_a_stalled_body_gives_way_after_its_second_where_others_wait() -> None:
+@pytest.mark.alone
+def test_a_stalled_body_gives_way_where_others_wait() -> None:
     async def scene() -> None:
-        arriving = Arriving(4 * READ_BYTES)
-        stalled = Sender(arriving, 8)
-        while stalled.arrived < 3:
-            await asyncio.sleep(0)
-        stalled.is_sending.clear()
+        arriving = Arriving(10 * len(PART))
+        hog = await stalled(arriving, 8, after=7)
         began = time.monotonic()
         other = Sender(arriving, 6)
         await settled()
-        assert other.arrived == 1, "it waits"
-        await other.task
-        assert other.arrived == 6
-        assert time.monotonic() - began >= UNDISTURBED_BODY_SECONDS * 0.8
+        assert other.is_waiting
+        assert (await other.task) == 6 * PART
+        assert PATIENCE_SECONDS * 0.8 <= time.monotonic() - began < PATIENCE_SECONDS + 1
         with pytest.raises(GaveWayError):
-            await stalled.task
-        assert stalled.body.parts == []
+            await hog.task
+        assert hog.body.parts == []
 
     asyncio.run(scene())
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize(("bytes_at_once", "is_spared"), [(1, False), (len(PART), True)])
+def test_who_brings_next_to_nothing_gives_way_and_who_brings_enough_does_not(
+    bytes_at_once: int, *, is_spared: bool
+) -> None:
+    pause = PATIENCE_SECONDS / 6
+    assert 1 / pause < BYTES_PER_SECOND_MIN < len(PART) / pause
+
+    async def scene() -> None:
+        arriving = Arriving(100 * len(PART))
+        slow = Sender(arriving, 24, expected=99 * len(PART))
+        while slow.arrived < 1:
+            await asyncio.sleep(0)
+        slow.part = bytes(bytes_at_once)
+        slow.pause_seconds = pause
+        other = Sender(arriving, 6)
+        (outcome,) = await asyncio.gather(slow.task, return_exceptions=True)
+        assert isinstance(outcome, GaveWayError) is not is_spared
+        assert not other.task.done()
+        assert await other.task == 6 * PART
+
+    asyncio.run(scene())
+
+
+@pytest.mark.alone
 def test_a_slow_body_in_nobodys_way_keeps_its_time() -> None:
     async def scene() -> None:
-        arriving = Arriving(4 * READ_BYTES)
-        slow = Sender(arriving, 4)  # the last part fills the bound
-        while slow.arrived < 3:
-            await asyncio.sleep(0)
-        slow.is_sending.clear()
-        await asyncio.sleep(UNDISTURBED_BODY_SECONDS * 1.2)
+        arriving = Arriving(4 * len(PART))
+        slow = await stalled(arriving, 4, after=3)
+        await asyncio.sleep(PATIENCE_SECONDS * 2)
         other = Sender(arriving, 3, part=b"{}")
         await other.task
         slow.is_sending.set()
-        await slow.task
-        assert (slow.arrived, other.arrived) == (4, 3)
+        assert await slow.task == 4 * PART
 
     asyncio.run(scene())
 
 
 def test_ordinary_bodies_wait_for_nobody() -> None:
     async def scene() -> None:
-        arriving = Arriving(4 * READ_BYTES)
-        large = [Sender(arriving, 8) for _ in range(8)]
-        for one in large:
-            while one.arrived < 1:
-                await asyncio.sleep(0)
-            one.is_sending.clear()
+        arriving = Arriving(4 * len(PART))
+        large = [await stalled(arriving, 8) for _ in range(8)]
         ordinary = Sender(arriving, 4, part=bytes(UNHINDERED_BYTES // 4))
-        await asyncio.wait_for(ordinary.task, UNDISTURBED_BODY_SECONDS / 2)
-        for one in large:
-            one.task.cancel()
-        await asyncio.gather(*(one.task for one in large), return_exceptions=True)
+        await settled()
+        assert ordinary.task.done()
+        await end(*large)
+
+    asyncio.run(scene())
+
+
+def test_a_body_larger_than_the_bound_is_read_on_alone() -> None:
+    async def scene() -> None:
+        arriving = Arriving(4 * len(PART))
+        sizes_unknown = [Sender(arriving, 2, expected=9 * len(PART)) for _ in range(3)]
+        await asyncio.wait_for(asyncio.gather(*(one.task for one in sizes_unknown)), SECONDS)
+
+    asyncio.run(scene())
+
+
+def test_the_newest_and_the_oldest_go_on_by_turns() -> None:
+    async def scene() -> None:
+        arriving = Arriving(4 * len(PART))
+        first = await stalled(arriving, 4, after=2)
+        line = []
+        for _ in range(4):
+            line.append(Sender(arriving, 4))
+            await settled()
+        assert all(one.is_waiting for one in line)
+        order: list[int] = []
+        for number, one in enumerate(line):
+            one.task.add_done_callback(lambda _, number=number: order.append(number))
+        first.is_sending.set()
+        await asyncio.gather(*(one.task for one in line))
+        assert order == [3, 0, 2, 1]
+
+    asyncio.run(scene())
+
+
+def test_of_hundreds_at_once_the_oldest_that_wait_give_way_and_little_is_held() -> None:
+    async def scene() -> None:
+        bound = 64 * len(PART)
+        arriving = Arriving(bound)
+        crowd = [await stalled(arriving, 32) for _ in range(200)]
+        await settled()
+        assert sum(one.held() for one in crowd) <= bound + OVERDRAFT_BYTES
+        gone = [isinstance(one.task.done() and one.task.exception(), GaveWayError) for one in crowd]
+        assert gone == [False] * 2 + [True] * (200 - 2 - 126) + [False] * 126
+        await end(*crowd)
+
+    asyncio.run(scene())
+
+
+def test_who_waited_in_vain_was_not_too_slow() -> None:
+    async def scene() -> None:
+        arriving = Arriving(8 * len(PART))
+        busy = Sender(arriving, 10_000_000, expected=8 * len(PART))
+        while busy.arrived < 2:
+            await asyncio.sleep(0)
+        in_vain = Sender(arriving, 8, seconds=0.05)
+        with pytest.raises(GaveWayError):
+            await in_vain.task
+        busy.task.cancel()
+        too_slow = Sender(arriving, 8, seconds=0.05)
+        too_slow.is_sending.clear()
+        with pytest.raises(TimeoutError):
+            await too_slow.task
 
     asyncio.run(scene())
 
@@ -119,24 +233,26 @@ def test_whoever_ends_how_soever_the_others_go_on_and_little_is_held(seed: int) 
     chance = random.Random(seed)
 
     async def scene() -> None:
-        arriving = Arriving(8 * READ_BYTES)
+        bound = 16 * len(PART)
+        arriving = Arriving(bound)
         crowd = [Sender(arriving, chance.randint(1, 12)) for _ in range(24)]
         cancelled = set()
         most = 0
         while not all(one.task.done() for one in crowd):
             await asyncio.sleep(0)
-            held = sum(sum(map(len, one.body.parts)) for one in crowd if hasattr(one, "body"))
-            most = max(most, held)
+            most = max(most, sum(one.held() for one in crowd))
             one = chance.choice(crowd)
             if chance.random() < 0.03 and not one.task.done():
                 one.task.cancel()
                 cancelled.add(one)
-        # All may read once before any bound is known, and the oldest reads on.
-        assert most <= (24 + 12) * READ_BYTES
+        assert most <= bound + 24 * len(PART), "each may read once before it waits"
         for one in crowd:
             if one not in cancelled:
                 assert one.task.exception() is None
-        again = [Sender(arriving, 6) for _ in range(3)]
-        await asyncio.wait_for(asyncio.gather(*(one.task for one in again)), 1)
+        again = Sender(arriving, 16)
+        while again.arrived < 2:
+            await asyncio.sleep(0)
+        assert again.body.is_admitted, "all of the bound is free again"
+        await again.task
 
     asyncio.run(scene())

@@ -777,6 +777,24 @@ def test_large_bodies_sent_at_once_are_all_taken(receiver: Receiver) -> None:
         assert [answer.status for answer in answers] == [200] * len(bodies)
 
 
+@pytest.mark.alone
+def test_large_bodies_that_come_slowly_beside_each_other_are_all_taken(receiver: Receiver) -> None:
+    size, pieces = 1_000_000, 20
+
+    def send(number: int) -> int:
+        body = registration(f"slow-{number}@example.com").ljust(size)
+        with receiver.socket() as opened:
+            opened.settimeout(15)
+            opened.sendall(request(PATH, f"Content-Length: {size}", "Connection: close"))
+            for start in range(0, size, size // pieces):
+                opened.sendall(body[start : start + size // pieces])
+                time.sleep(0.1)  # half a megabyte a second
+            return status(read_until_closed(opened))
+
+    with ThreadPoolExecutor(24) as senders:
+        assert list(senders.map(send, range(24))) == [200] * 24
+
+
 def test_a_connection_too_many_is_told_that_it_is_our_trouble(tmp_path: Path) -> None:
     with serving(tmp_path, connections_max="1") as receiver, receiver.socket() as first:
         first.sendall(request(PATH, "Content-Length: 9", body=b"{"))
