@@ -162,15 +162,25 @@ def open_read_only(path: Path) -> Iterator[apsw.Connection]:
         connection.close()
 
 
+_NEXT_STEPS: Final = {
+    (apsw.NotADBError, apsw.CorruptError): (
+        "keep it and its -wal file as they are, and run `hooklake restore` with a backup"
+    ),
+    (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError): (
+        "it is to be a file, in a folder, that this user may read and write: see `ls -la`"
+    ),
+    (apsw.BusyError, apsw.LockedError): "another process holds it; try again shortly",
+}
+
+
 def describe(error: apsw.Error) -> str:
     """SQLite's own words for an error, without the statement or its values.
 
-    With the next step where the file itself is at fault.
+    With the next step where there is one.
     """
     told = f"{type(error).__name__.removesuffix('Error')}: {error}"
-    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        told += "; keep it and its -wal file as they are, and run `hooklake restore` with a backup"
-    return told
+    step = next((step for kinds, step in _NEXT_STEPS.items() if isinstance(error, kinds)), None)
+    return told if step is None else f"{told}; {step}"
 
 
 @contextlib.contextmanager

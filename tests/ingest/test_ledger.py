@@ -17,6 +17,7 @@ from ingest.errors import LedgerError
 from ingest.ledger import (
     Delivery,
     Outcome,
+    describe,
     open_ledger,
     open_read_only,
     read_counters,
@@ -334,9 +335,29 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path, cont
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
 
-    with pytest.raises(LedgerError, match="cannot open the ledger"):
+    with pytest.raises(LedgerError, match=r"cannot open the ledger .* `hooklake restore`"):
         open_ledger(path)
     assert path.read_bytes() == content
+
+
+def test_a_folder_in_its_place_is_told_with_what_to_look_at(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.mkdir()
+    told = r"cannot open the ledger .*CantOpen.*see `ls -la`"
+    with pytest.raises(LedgerError, match=told):
+        open_ledger(path)
+    with pytest.raises(LedgerError, match=told), open_read_only(path):
+        pass
+
+
+def test_one_that_another_process_holds_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    holder = open_ledger(path)
+    holder.execute("begin immediate")
+    other = apsw.Connection(str(path))
+    with pytest.raises(apsw.BusyError) as busy:
+        other.execute("begin immediate")
+    assert describe(busy.value).endswith("another process holds it; try again shortly")
 
 
 def test_a_reader_cannot_write_and_a_missing_ledger_is_not_made(tmp_path: Path) -> None:
