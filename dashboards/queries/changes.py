@@ -87,11 +87,24 @@ def plan_change_list(
 ) -> pl.DataFrame:
     """Changes of those types in the period, newest first; `total` says how many there are.
 
-    is_whole: with end_date and subscription_id too. Names are what a list takes longest to read.
+    is_whole: with end_date and subscription_id too. Names are what a list takes longest to read:
+    since when its changes are is found from the times alone.
+    """
+    fitting = f"""
+        from fct_plan_changes
+        where
+            change_type in (select unnest($change_types::varchar[]))
+            and changed_at >= $starts_at
+            and changed_at < $ends_before
+            {IN_SOURCES if filters.sources else ""}
     """
     return frame_of(
         connection,
         f"""
+        with newest as (
+            select changed_at {fitting} order by changed_at desc limit $rows
+        )
+
         select
             changed_at,
             account_id,
@@ -111,12 +124,8 @@ def plan_change_list(
                     and day between $first_day and $last_day
                     {IN_SOURCES if filters.sources else ""}
             ) as total
-        from fct_plan_changes
-        where
-            change_type in (select unnest($change_types::varchar[]))
-            and changed_at >= $starts_at
-            and changed_at < $ends_before
-            {IN_SOURCES if filters.sources else ""}
+        {fitting}
+            and changed_at >= (select min(changed_at) from newest)
         order by changed_at desc, change_id
         limit $rows
         """,

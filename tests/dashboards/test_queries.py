@@ -303,6 +303,20 @@ def test_a_capped_list_of_accounts_begins_as_the_whole_one(
     assert capped.equals(whole.head(rows))
 
 
+@pytest.mark.parametrize("sources", [(), SOME])
+@pytest.mark.parametrize("rows", [1, 7, 5_000])
+def test_a_capped_list_of_changes_begins_as_the_whole_one(
+    full: duckdb.DuckDBPyConnection, sources: tuple[str, ...], rows: int
+) -> None:
+    filters = of("12m", *sources)
+    kinds = ["upgrade", "cancel", "new"]
+    whole = queries.plan_change_list(full, filters, kinds, rows=queries.EXPORT_ROWS_MAX)
+    assert whole.height > 7
+    assert whole["total"][0] == whole.height
+    capped = queries.plan_change_list(full, filters, kinds, rows=rows)
+    assert capped.equals(whole.head(rows))
+
+
 def test_an_exported_list_of_changes_tells_more_of_the_same_ones(
     full: duckdb.DuckDBPyConnection,
 ) -> None:
