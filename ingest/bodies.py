@@ -23,6 +23,9 @@ BYTES_PER_SECOND_MIN: Final = 64 * 1024
 PATIENCE_SECONDS: Final = 0.25
 """For so long a body may bring nothing while others wait."""
 
+GUESSED_BYTES: Final = 64 * 1024
+"""So large is a body taken to be that does not say; one that is larger then, twice what it is."""
+
 OVERDRAFT_BYTES: Final = 1024 * 1024
 """What those hold that wait, beyond the bound: hundreds came at once, and the oldest give way."""
 
@@ -32,11 +35,11 @@ class GaveWayError(Exception):
 
 
 class Body:
-    """One that is arriving, in parts. expected: its size, where it is not known the largest."""
+    """One that is arriving, in parts. declared: its size in bytes, None where it was not said."""
 
-    def __init__(self, deadline: asyncio.Timeout, expected: int, now: float) -> None:
+    def __init__(self, deadline: asyncio.Timeout, declared: int | None, now: float) -> None:
         self.deadline = deadline
-        self.expected = expected
+        self.expected = GUESSED_BYTES if declared is None else declared
         self.parts: list[bytes] = []
         self.size = 0
         self.is_admitted = False
@@ -64,9 +67,9 @@ class Arriving:
         self._next_look: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def body(self, expected: int, seconds: float) -> AsyncIterator[Body]:
+    async def body(self, declared: int | None, seconds: float) -> AsyncIterator[Body]:
         """A body for as long as it is arriving. Raises: GaveWayError, TimeoutError."""
-        body = Body(asyncio.timeout(seconds), expected, asyncio.get_running_loop().time())
+        body = Body(asyncio.timeout(seconds), declared, asyncio.get_running_loop().time())
         self._bodies[body] = None
         try:
             async with body.deadline:
@@ -97,6 +100,9 @@ class Arriving:
 
     def may_go_on(self, body: Body) -> bool:
         """Whether the next part may be read at once; else `turn` tells when."""
+        if body.is_admitted and body.size >= body.expected:
+            self._claim(body, is_admitted=False)
+            body.expected = 2 * body.size
         if not body.is_admitted and body.size > UNHINDERED_BYTES and self._has_room(body):
             self._admit(body)
         return body.is_admitted or body.size <= UNHINDERED_BYTES
@@ -110,16 +116,19 @@ class Arriving:
             await waiting
 
     def _has_room(self, body: Body) -> bool:
-        """Whether all of it fits; one is always read, however little the others leave."""
+        """Whether all that it expects fits; one is always read, however little the others leave."""
         grown = max(body.expected - body.size, 0)
         return self._claimed + grown <= self._bytes_max or self._admitted == 0
 
     def _admit(self, body: Body) -> None:
-        self._claimed -= body.claim
-        body.is_admitted = True
-        self._admitted += 1
-        self._claimed += body.claim
+        self._claim(body, is_admitted=True)
         body.patience_ends = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+
+    def _claim(self, body: Body, *, is_admitted: bool) -> None:
+        self._claimed -= body.claim
+        self._admitted += is_admitted - body.is_admitted
+        body.is_admitted = is_admitted
+        self._claimed += body.claim
 
     def _share(self) -> None:
         """Admit who fits, and while somebody is left have those give way who bring nothing."""

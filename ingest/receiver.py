@@ -191,15 +191,14 @@ class Receiver:
         body = None if exchange is None else exchange.complete_body()
         if body is not None:
             return body
-        expected = self._settings.body_bytes_max if declared is None else declared
-        return await self._collect_body(receive, exchange, expected)
+        return await self._collect_body(receive, exchange, declared)
 
     async def _collect_body(
-        self, receive: Receive, exchange: Exchange | None, expected: int
+        self, receive: Receive, exchange: Exchange | None, declared: int | None
     ) -> bytes:
         """A body out of its parts. Raises: AnswerError, _ClientGoneError."""
         try:
-            async with self._arriving.body(expected, BODY_SECONDS_MAX) as body:
+            async with self._arriving.body(declared, BODY_SECONDS_MAX) as body:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -213,7 +212,7 @@ class Receiver:
                         if exchange is not None:
                             exchange.pause_reading()
                         await self._arriving.turn(body)
-                    if exchange is not None and body.is_admitted:
+                    if exchange is not None and body.is_admitted and declared is not None:
                         exchange.read_freely()
         except GaveWayError:
             raise AnswerError(

@@ -10,6 +10,7 @@ import pytest
 
 from ingest.bodies import (
     BYTES_PER_SECOND_MIN,
+    GUESSED_BYTES,
     OVERDRAFT_BYTES,
     PATIENCE_SECONDS,
     UNHINDERED_BYTES,
@@ -31,14 +32,14 @@ class Sender:
         parts: int,
         *,
         part: bytes = PART,
-        expected: int | None = None,
+        declares: bool = True,
         seconds: float = SECONDS,
     ) -> None:
         self.arrived = 0
         self._arriving = arriving
         self.part = part
         self._parts = parts
-        self._expected = parts * len(part) if expected is None else expected
+        self._declared = parts * len(part) if declares else None
         self._seconds = seconds
         self.is_sending = asyncio.Event()
         self.is_sending.set()
@@ -47,7 +48,7 @@ class Sender:
         self.task = asyncio.create_task(self._send())
 
     async def _send(self) -> bytes:
-        async with self._arriving.body(self._expected, self._seconds) as self.body:
+        async with self._arriving.body(self._declared, self._seconds) as self.body:
             while True:
                 await asyncio.sleep(self.pause_seconds)
                 await self.is_sending.wait()
@@ -128,8 +129,8 @@ def test_who_brings_next_to_nothing_gives_way_and_who_brings_enough_does_not(
 
     async def scene() -> None:
         arriving = Arriving(100 * len(PART))
-        slow = Sender(arriving, 24, expected=99 * len(PART))
-        while slow.arrived < 1:
+        slow = Sender(arriving, 99)
+        while slow.arrived < 75:
             await asyncio.sleep(0)
         slow.part = bytes(bytes_at_once)
         slow.pause_seconds = pause
@@ -171,8 +172,40 @@ def test_ordinary_bodies_wait_for_nobody() -> None:
 def test_a_body_larger_than_the_bound_is_read_on_alone() -> None:
     async def scene() -> None:
         arriving = Arriving(4 * len(PART))
-        sizes_unknown = [Sender(arriving, 2, expected=9 * len(PART)) for _ in range(3)]
-        await asyncio.wait_for(asyncio.gather(*(one.task for one in sizes_unknown)), SECONDS)
+        larger = [Sender(arriving, 9) for _ in range(3)]
+        await asyncio.wait_for(asyncio.gather(*(one.task for one in larger)), SECONDS)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.alone
+def test_small_ones_that_do_not_say_their_size_are_in_nobodys_way() -> None:
+    async def scene() -> None:
+        arriving = Arriving(6 * GUESSED_BYTES)
+        slow = [Sender(arriving, 2, declares=False) for _ in range(6)]
+        while any(one.arrived < 1 for one in slow):
+            await asyncio.sleep(0)
+        for one in slow:
+            one.is_sending.clear()
+        await asyncio.sleep(PATIENCE_SECONDS * 2)
+        for one in slow:
+            one.is_sending.set()
+        assert [await one.task for one in slow] == [2 * PART] * 6
+
+    asyncio.run(scene())
+
+
+def test_large_ones_that_do_not_say_their_size_all_end_and_hold_no_more() -> None:
+    async def scene() -> None:
+        bound = 4 * GUESSED_BYTES
+        arriving = Arriving(bound)
+        crowd = [Sender(arriving, 32, declares=False) for _ in range(8)]
+        most = 0
+        while not all(one.task.done() for one in crowd):
+            await asyncio.sleep(0)
+            most = max(most, sum(one.held() for one in crowd))
+        assert [one.task.result() for one in crowd] == [32 * PART] * 8
+        assert most <= bound + 32 * len(PART), "one is always read"
 
     asyncio.run(scene())
 
@@ -213,8 +246,8 @@ def test_of_hundreds_at_once_the_oldest_that_wait_give_way_and_little_is_held() 
 def test_who_waited_in_vain_was_not_too_slow() -> None:
     async def scene() -> None:
         arriving = Arriving(8 * len(PART))
-        busy = Sender(arriving, 10_000_000, expected=8 * len(PART))
-        while busy.arrived < 2:
+        busy = Sender(arriving, 10_000_000, part=bytes(64))
+        while busy.arrived < 1 or not busy.body.is_admitted:
             await asyncio.sleep(0)
         in_vain = Sender(arriving, 8, seconds=0.05)
         with pytest.raises(GaveWayError):
@@ -235,7 +268,10 @@ def test_whoever_ends_how_soever_the_others_go_on_and_little_is_held(seed: int) 
     async def scene() -> None:
         bound = 16 * len(PART)
         arriving = Arriving(bound)
-        crowd = [Sender(arriving, chance.randint(1, 12)) for _ in range(24)]
+        crowd = [
+            Sender(arriving, chance.randint(1, 12), declares=chance.random() < 0.7)
+            for _ in range(24)
+        ]
         cancelled = set()
         most = 0
         while not all(one.task.done() for one in crowd):
