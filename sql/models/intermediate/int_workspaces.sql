@@ -11,15 +11,11 @@ deletions as (
 
 workspaces as (
 
-    select
-        numbered.account_id,
-        events.workspace_id,
-        min(numbered.event_number) as event_number,
-    from {{ touched_events() }} as events
-    inner join {{ account_ref('stg_account_events') }} as numbered
-        on events.event_row = numbered.event_row
-    where events.workspace_id is not null
-    group by numbered.account_id, events.workspace_id
+    select distinct
+        account_id,
+        workspace_id,
+    from {{ touched_events() }}
+    where workspace_id is not null
 
 ),
 
@@ -30,16 +26,30 @@ deleting_accounts as (
 
 ),
 
+-- Grain: workspace of such an account.
+first_events as (
+
+    select
+        events.account_id,
+        events.workspace_id,
+        min(numbered.event_number) as event_number,
+    from {{ touched_events() }} as events
+    inner join deleting_accounts on events.account_id = deleting_accounts.account_id
+    inner join {{ account_ref('stg_account_events') }} as numbered
+        on events.event_row = numbered.event_row
+    where events.workspace_id is not null
+    group by events.account_id, events.workspace_id
+
+),
+
 -- Grain: workspace and turn, its first event and its deletion.
 turns as (
 
     select
-        workspaces.account_id,
-        workspaces.event_number,
+        account_id,
+        event_number,
         1 as live_change,
-    from workspaces
-    inner join deleting_accounts
-        on workspaces.account_id = deleting_accounts.account_id
+    from first_events
     union all
     select
         account_id,

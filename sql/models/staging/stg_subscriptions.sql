@@ -7,16 +7,12 @@ with
 named as (
 
     select
-        numbered.account_id,
-        coalesce(events.workspace_id, '') as named_workspace_id,
-        min(numbered.event_row) as first_event_row,
-    from {{ touched_events() }} as events
-    inner join {{ account_ref('stg_account_events') }} as numbered
-        on events.event_row = numbered.event_row
-    where
-        numbered.event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
-        and events.event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
-    group by numbered.account_id, coalesce(events.workspace_id, '')
+        account_id,
+        coalesce(workspace_id, '') as named_workspace_id,
+        min(event_row) as first_event_row,
+    from {{ touched_events() }}
+    where event_type in ('plan_changed', 'plan_renewed', 'overdue_payment')
+    group by account_id, coalesce(workspace_id, '')
 
 ),
 
