@@ -155,6 +155,12 @@ def open_engine(data: DataDir) -> Iterator[Engine]:
         ):
             connection.execute(f"set global {setting}")
         connection.execute("set timezone = 'UTC'")
+        # Blocks are used again instead of given back to the kernel, which has to clear each page
+        # anew: a sixth of a full rebuild's processor time. Given back when the engine is closed.
+        (memory,) = connection.execute(
+            "select parse_formatted_bytes(current_setting('memory_limit')) // 2"
+        ).fetchall()[0]
+        connection.execute(f"set global block_allocator_memory = '{memory} B'")
         yield Engine(connection, name, _attach_state(connection, data.state), data)
     finally:
         connection.close()
