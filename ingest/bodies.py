@@ -100,7 +100,7 @@ class Arriving:
 
     def may_go_on(self, body: Body) -> bool:
         """Whether the next part may be read at once; else `turn` tells when."""
-        if body.is_admitted and body.size >= body.expected:
+        if body.size >= body.expected:
             self._claim(body, is_admitted=False)
             body.expected = 2 * body.size
         if not body.is_admitted and body.size > UNHINDERED_BYTES and self._has_room(body):
