@@ -41,6 +41,8 @@ in_paid_states as (
         ) as auto_renew,
         lead(plan_events.event_number) over state_order as next_event_number,
         lead(plan_events.occurred_us) over state_order as next_occurred_us,
+        lead(plan_events.event_type = 'plan_renewed') over state_order
+            as is_next_renewal,
     from plan_events
     inner join states
         on
@@ -146,6 +148,7 @@ known as (
         auto_renew,
         next_event_number,
         next_occurred_us,
+        is_next_renewal,
     from with_anchors
     union all
     select
@@ -157,6 +160,7 @@ known as (
         stated_ends.auto_renew,
         stated_ends.next_event_number,
         stated_ends.next_occurred_us,
+        stated_ends.is_next_renewal,
     from stated_ends
     left join counted_states
         on

@@ -50,6 +50,12 @@ expected as (
         known_ends.window_from_us + {{ days_us(8) }} as window_to_us,
         case when states.attribution <> 'account' then states.subscription_id end
             as workspace_id,
+        coalesce(
+            known_ends.is_next_renewal
+            and known_ends.next_occurred_us
+            < known_ends.window_from_us + {{ days_us(8) }},
+            false
+        ) as is_renewed,
     from known_ends
     inner join states
         on
@@ -62,38 +68,47 @@ expected as (
 
 ),
 
+-- Most are renewed by the next event of their own subscription, before which no other
+-- explanation counts: only the rest is looked for among all that the account did.
+unexplained as (
+
+    select * from expected
+    where not is_renewed
+
+),
+
 -- What recovers or loses a payment renews or ends a period as well; a workspace's
 -- deletion ends nothing but its own subscription, unless it was the last.
 explanations as (
 
     select
-        expected.subscription_number,
-        expected.end_date,
+        unexplained.subscription_number,
+        unexplained.end_date,
         case closings.outcome when 'recovered' then 1 else 2 end as rank,
-    from expected
+    from unexplained
     inner join closings
         on
-            expected.account_id = closings.account_id
-            and expected.window_from_us <= closings.occurred_us
-            and expected.window_to_us > closings.occurred_us
+            unexplained.account_id = closings.account_id
+            and unexplained.window_from_us <= closings.occurred_us
+            and unexplained.window_to_us > closings.occurred_us
     where
         coalesce(
-            expected.workspace_id = closings.workspace_id,
+            unexplained.workspace_id = closings.workspace_id,
             closings.reach = 'any'
-            or (closings.reach = 'last' and expected.workspace_id is null)
+            or (closings.reach = 'last' and unexplained.workspace_id is null)
         )
     union all
     select
-        expected.subscription_number,
-        expected.end_date,
+        unexplained.subscription_number,
+        unexplained.end_date,
         3 as rank,
-    from expected
+    from unexplained
     inner join notices
         on
-            expected.account_id = notices.account_id
-            and expected.window_from_us <= notices.occurred_us
-            and expected.window_to_us > notices.occurred_us
-    where coalesce(expected.workspace_id = notices.workspace_id, true)
+            unexplained.account_id = notices.account_id
+            and unexplained.window_from_us <= notices.occurred_us
+            and unexplained.window_to_us > notices.occurred_us
+    where coalesce(unexplained.workspace_id = notices.workspace_id, true)
 
 ),
 
@@ -118,10 +133,10 @@ select
     {{ month_number('expected.end_date') }} as month_number,
     expected.mrr,
     expected.currency,
-    case explained.rank
-        when 1 then 'renewed'
-        when 2 then 'ended'
-        when 3 then 'overdue'
+    case
+        when expected.is_renewed or explained.rank = 1 then 'renewed'
+        when explained.rank = 2 then 'ended'
+        when explained.rank = 3 then 'overdue'
     end as outcome,
 from expected
 left join explained

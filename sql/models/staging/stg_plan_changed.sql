@@ -2,7 +2,6 @@
 select
     account_id,
     subscription_number,
-    subscription_id,
     attribution,
     event_number,
     event_row,

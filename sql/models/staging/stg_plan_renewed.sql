@@ -35,7 +35,6 @@ repeats as (
 select
     renewals.account_id,
     renewals.subscription_number,
-    renewals.subscription_id,
     renewals.attribution,
     renewals.renewed_date,
     renewals.event_number,
