@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import weakref
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
@@ -74,13 +75,17 @@ class _RefusalError(Exception):
 
 
 class Exchange:
-    """One request and its answer, as the application finds it in `scope[EXCHANGE_KEY]`."""
+    """One request and its answer, as the application finds it in `scope[EXCHANGE_KEY]`.
+
+    The cycle holds the scope, and lives for as long as the application runs. Were it held from
+    here, thousands of ended requests would wait for the garbage collector.
+    """
 
     __slots__ = ("_cycle", "_protocol")
 
     def __init__(self, protocol: BoundedProtocol, cycle: RequestResponseCycle) -> None:
-        self._protocol = protocol
-        self._cycle = cycle
+        self._protocol: BoundedProtocol = weakref.proxy(protocol)
+        self._cycle: RequestResponseCycle = weakref.proxy(cycle)
 
     def complete_body(self) -> bytes | None:
         """The request's body where all of it has arrived already, else None."""
@@ -262,6 +267,8 @@ class BoundedProtocol(HttpToolsProtocol):
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         super().connection_lost(exc)
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment] # it may hold the connection
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more: who asked whole requests still gets their answers."""

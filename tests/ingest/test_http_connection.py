@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import struct
 import time
@@ -11,10 +12,12 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
+import uvloop
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.http_protocol import BoundedProtocol, WholeRequest
+from ingest.http_protocol import EXCHANGE_KEY, BoundedProtocol, WholeRequest
 
 pytestmark = pytest.mark.alone
 
@@ -24,7 +27,7 @@ REQUEST = b"POST /here HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Taking(BoundedProtocol):
-    """Takes every whole request but those for /large, and leaves its answer to the test."""
+    """Takes whole requests but those for /large and /small, and leaves the answer to the test."""
 
     silent = {}  # noqa: RUF012
     arriving = {}  # noqa: RUF012
@@ -34,7 +37,7 @@ class Taking(BoundedProtocol):
 
     @classmethod
     def take(cls, request: WholeRequest) -> bool:  # type: ignore[override]
-        if request.url == b"/large":
+        if request.url in (b"/large", b"/small"):
             return False
         cls.taken.append(request)
         return True
@@ -45,6 +48,11 @@ async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Strea
     """A client of a server of `Taking` connections, which are kept for `KEPT_SECONDS`."""
 
     async def large(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/small":
+            while (await receive()).get("more_body"):
+                pass
+            scope[EXCHANGE_KEY].answer(200, b"{}")
+            return
         assert scope["path"] in ("/large", "/half")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": LARGE})
@@ -181,6 +189,36 @@ def test_an_answer_that_nobody_reads_holds_a_connection_for_a_time_only(sent: by
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(test(), 20))
+
+
+SMALL = REQUEST.replace(b"/here", b"/small")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [SMALL, SMALL[:-1], REQUEST, REQUEST + SMALL * 2],
+    ids=["answered", "unfinished", "taken", "not begun"],
+)
+def test_nothing_of_an_ended_connection_waits_for_the_garbage_collector(sent: bytes) -> None:
+    async def test() -> None:
+        async with connected() as (reader, writer):
+            writer.write(sent)
+            if sent == SMALL:
+                await head(reader)
+                return
+            while not (Taking.taken or Taking.arriving):
+                await asyncio.sleep(0.005)
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            uvloop.run(asyncio.wait_for(test(), 20))
+        Taking.taken, Taking.open = [], ()
+        left = [one for one in gc.get_objects() if isinstance(one, Taking | RequestResponseCycle)]
+        assert left == []
+    finally:
+        gc.enable()
 
 
 def test_an_aborted_connection_takes_no_answer_to_an_earlier_request() -> None:
