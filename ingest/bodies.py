@@ -37,13 +37,13 @@ class GaveWayError(Exception):
 class Body:
     """One that is arriving, in parts. declared: its size in bytes, None where it was not said."""
 
-    def __init__(self, deadline: asyncio.Timeout, declared: int | None, now: float) -> None:
-        self.deadline = deadline
+    def __init__(self, declared: int | None, seconds: float, now: float) -> None:
+        self.seconds = seconds
+        self.deadline = asyncio.timeout_at(now + seconds)
         self.expected = GUESSED_BYTES if declared is None else declared
         self.parts: list[bytes] = []
         self.size = 0
         self.is_admitted = False
-        self.has_waited = False
         self.gave_way = False
         self.patience_ends = now + PATIENCE_SECONDS
 
@@ -68,14 +68,17 @@ class Arriving:
 
     @asynccontextmanager
     async def body(self, declared: int | None, seconds: float) -> AsyncIterator[Body]:
-        """A body for as long as it is arriving. Raises: GaveWayError, TimeoutError."""
-        body = Body(asyncio.timeout(seconds), declared, asyncio.get_running_loop().time())
+        """A body for as long as it is arriving, in at most that time. declared: its size in bytes.
+
+        Raises: GaveWayError, TimeoutError.
+        """
+        body = Body(declared, seconds, asyncio.get_running_loop().time())
         self._bodies[body] = None
         try:
             async with body.deadline:
                 yield body
         except TimeoutError:
-            if body.gave_way or body.has_waited:
+            if body.gave_way or body in self._waiting:
                 raise GaveWayError from None
             raise
         finally:
@@ -108,12 +111,18 @@ class Arriving:
         return body.is_admitted or body.size <= UNHINDERED_BYTES
 
     async def turn(self, body: Body) -> None:
-        """Return when the next part may be read."""
+        """Return when the next part may be read. Raises: GaveWayError.
+
+        Waiting is not the sender's: all of the time is left then.
+        """
         if not self.may_go_on(body):
-            body.has_waited = True
-            waiting = self._waiting[body] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            waiting = self._waiting[body] = loop.create_future()
             self._share()
             await waiting
+            if body.gave_way:
+                raise GaveWayError
+            body.deadline.reschedule(loop.time() + body.seconds)
 
     def _has_room(self, body: Body) -> bool:
         """Whether all that it expects fits; one is always read, however little the others leave."""

@@ -95,9 +95,10 @@ class Exchange:
         """Leave what else is sent to the kernel, until the application asks for more."""
         self._protocol.flow.pause_reading()
 
-    def read_freely(self) -> None:
-        """Read the rest of the body as fast as it comes."""
-        self._protocol.reads_freely = self._cycle.more_body
+    def read_freely(self, left: int) -> None:
+        """Read as fast as it comes what is left of the body, in bytes."""
+        if self._cycle.more_body:
+            self._protocol.freely_left = left
 
     def answer(
         self, status: int, body: bytes, *, is_closing: bool = False, headers: Fields = ()
@@ -131,9 +132,8 @@ class _Reading(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         crowd = len(self._protocol.arriving)
-        if self._protocol.reads_freely or crowd == 0:
-            return self._buffer
-        return self._buffer[: max(READ_BYTES_MIN, READ_SHARED_BYTES // crowd)]
+        share = max(READ_BYTES_MIN, READ_SHARED_BYTES // crowd) if crowd else READ_BYTES_MAX
+        return self._buffer[: max(share, self._protocol.freely_left)]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._protocol.data_received(bytes(self._buffer[:nbytes]))
@@ -243,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger_deadline: asyncio.TimerHandle | None = None
         self._linger_bytes = 0  # still to be read, and thrown away
         self._is_half_closed = False
-        self.reads_freely = False
+        self.freely_left = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -304,7 +304,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._part is _Part.BODY:
             self.arriving.setdefault(self, self.loop.time())
-            if self.cycle.message_event.is_set() and not self.reads_freely:
+            self.freely_left = max(self.freely_left - len(data), 0)
+            if self.cycle.message_event.is_set() and not self.freely_left:
                 self.flow.pause_reading()  # until the application has taken it, and asks for more
             return
         if part_before is _Part.BODY:
@@ -390,7 +391,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 request.body = b""  # the taker has it: none is held until the next request
                 return
             self._tell_application(parts)
-        self._part, self.reads_freely = _Part.BETWEEN, False
+        self._part, self.freely_left = _Part.BETWEEN, 0
         super().on_message_complete()
 
     def _tell_application(self, body: list[bytes]) -> None:

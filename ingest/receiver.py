@@ -213,7 +213,7 @@ class Receiver:
                             exchange.pause_reading()
                         await self._arriving.turn(body)
                     if exchange is not None and body.is_admitted and declared is not None:
-                        exchange.read_freely()
+                        exchange.read_freely(declared - body.size)
         except GaveWayError:
             raise AnswerError(
                 503, "bodies_full", NOT_STORED["bodies_full"], is_closing=True

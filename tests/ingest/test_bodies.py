@@ -261,6 +261,22 @@ def test_who_waited_in_vain_was_not_too_slow() -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.alone
+def test_waiting_is_not_the_senders_time() -> None:
+    async def scene() -> None:
+        arriving = Arriving(8 * len(PART))
+        first = await stalled(arriving, 8, after=2)
+        waited = Sender(arriving, 8, seconds=PATIENCE_SECONDS + 0.3)
+        with pytest.raises(GaveWayError):
+            await first.task
+        waited.is_sending.clear()
+        await asyncio.sleep(0.4)
+        waited.is_sending.set()
+        assert await waited.task == 8 * PART
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whoever_ends_how_soever_the_others_go_on_and_little_is_held(seed: int) -> None:
     chance = random.Random(seed)

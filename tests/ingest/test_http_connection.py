@@ -17,7 +17,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.http_protocol import EXCHANGE_KEY, BoundedProtocol, WholeRequest
+from ingest.http_protocol import (
+    EXCHANGE_KEY,
+    READ_BYTES_MAX,
+    READ_BYTES_MIN,
+    BoundedProtocol,
+    WholeRequest,
+    _Reading,
+)
 
 pytestmark = pytest.mark.alone
 
@@ -187,6 +194,27 @@ def test_an_answer_that_nobody_reads_holds_a_connection_for_a_time_only(sent: by
                 await asyncio.sleep(0.005)
             while Taking.open:
                 await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_the_more_bodies_arrive_the_less_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with connected() as (_, writer):
+            writer.write(REQUEST)
+            (connection,) = (await taken(1))._protocol.connections
+            assert isinstance(connection, Taking)
+            reading = _Reading(connection)
+            for crowd, left, size in (
+                (0, 0, READ_BYTES_MAX),
+                (64, 0, 8 * 1024),
+                (500, 0, READ_BYTES_MIN),
+                (500, 10_000, 10_000),  # its own rest, and nothing that is sent ahead behind it
+                (500, 1_000_000, READ_BYTES_MAX),
+            ):
+                monkeypatch.setattr(Taking, "arriving", dict.fromkeys(range(crowd), 0.0))
+                connection.freely_left = left
+                assert len(reading.get_buffer(-1)) == size
 
     asyncio.run(asyncio.wait_for(test(), 20))
 
