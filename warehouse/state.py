@@ -156,7 +156,7 @@ def open_engine(data: DataDir) -> Iterator[Engine]:
             connection.execute(f"set global {setting}")
         connection.execute("set timezone = 'UTC'")
         # Blocks are used again instead of given back to the kernel, which has to clear each page
-        # anew: a sixth of a full rebuild's processor time. Given back when the engine is closed.
+        # anew: some 10 s of rebuilding 10 million events. Given back when the engine is closed.
         (memory,) = connection.execute(
             "select parse_formatted_bytes(current_setting('memory_limit')) // 2"
         ).fetchall()[0]
