@@ -111,18 +111,17 @@ class Arriving:
         return body.is_admitted or body.size <= UNHINDERED_BYTES
 
     async def turn(self, body: Body) -> None:
-        """Return when the next part may be read. Raises: GaveWayError.
+        """Return when a body that may not go on yet may. Raises: GaveWayError.
 
         Waiting is not the sender's: all of the time is left then.
         """
-        if not self.may_go_on(body):
-            loop = asyncio.get_running_loop()
-            waiting = self._waiting[body] = loop.create_future()
-            self._share()
-            await waiting
-            if body.gave_way:
-                raise GaveWayError
-            body.deadline.reschedule(loop.time() + body.seconds)
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting[body] = loop.create_future()
+        self._share()
+        await waiting
+        if body.gave_way:
+            raise GaveWayError
+        body.deadline.reschedule(loop.time() + body.seconds)
 
     def _has_room(self, body: Body) -> bool:
         """Whether all that it expects fits; one is always read, however little the others leave."""
