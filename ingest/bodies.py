@@ -18,7 +18,7 @@ UNHINDERED_BYTES: Final = 12 * 1024
 """Up to this size a body waits for nobody: ordinary ones go on beside a crowd of large ones."""
 
 BYTES_PER_SECOND_MIN: Final = 64 * 1024
-"""Who brings less gives way while others wait; the largest body needs more to arrive in time."""
+"""Who brings less gives way while others wait, as does who brings too little to end in time."""
 
 PATIENCE_SECONDS: Final = 0.25
 """For so long a body may bring nothing while others wait."""
@@ -51,6 +51,12 @@ class Body:
     def claim(self) -> int:
         """What it takes of the bound, in bytes."""
         return max(self.size, self.expected) if self.is_admitted else self.size
+
+    def bytes_per_second_min(self, now: float) -> float:
+        """The rate that keeps it from giving way, and at which it ends in time."""
+        ends_at = self.deadline.when()
+        seconds_left = self.seconds if ends_at is None else max(ends_at - now, PATIENCE_SECONDS)
+        return max(BYTES_PER_SECOND_MIN, (self.expected - self.size) / seconds_left)
 
 
 class Arriving:
@@ -95,7 +101,7 @@ class Arriving:
         self._held += len(part)
         self._claimed += body.claim - claim
         now = asyncio.get_running_loop().time()
-        earned = max(body.patience_ends, now) + len(part) / BYTES_PER_SECOND_MIN
+        earned = max(body.patience_ends, now) + len(part) / body.bytes_per_second_min(now)
         body.patience_ends = min(earned, now + PATIENCE_SECONDS)
         while self._held > self._bytes_max + OVERDRAFT_BYTES and len(self._bodies) > 1:
             in_line = (other for other in (*self._waiting, *self._bodies) if other is not body)

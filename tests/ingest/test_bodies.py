@@ -144,6 +144,28 @@ def test_who_brings_next_to_nothing_gives_way_and_who_brings_enough_does_not(
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize(("seconds", "is_spared"), [(2.0, False), (60.0, True)])
+def test_who_could_not_end_in_time_gives_way_at_once(seconds: float, *, is_spared: bool) -> None:
+    part, pause = PART[: len(PART) // 4], PATIENCE_SECONDS / 6
+    assert BYTES_PER_SECOND_MIN < len(part) / pause < 80 * len(part) / 2.0
+
+    async def scene() -> None:
+        arriving = Arriving(100 * len(part))
+        slow = Sender(arriving, 99, part=part, seconds=seconds)
+        while slow.arrived < 10:
+            await asyncio.sleep(0)
+        slow.pause_seconds = pause
+        began = time.monotonic()
+        other = Sender(arriving, 6)
+        assert await other.task == 6 * PART
+        waited = time.monotonic() - began
+        assert isinstance(slow.task.exception(), GaveWayError) is not is_spared
+        assert waited > 80 * pause if is_spared else waited < 10 * PATIENCE_SECONDS
+
+    asyncio.run(scene())
+
+
+@pytest.mark.alone
 def test_a_slow_body_in_nobodys_way_keeps_its_time() -> None:
     async def scene() -> None:
         arriving = Arriving(4 * len(PART))
