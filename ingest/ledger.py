@@ -128,8 +128,8 @@ def open_ledger(path: Path) -> apsw.Connection:
 
     Raises: LedgerError, also for a newer format.
     """
-    if not path.exists():
-        _refuse_half_restored(path)
+    if not path.exists():  # an empty one would be taken for the whole of what was kept
+        DataDir(path.parent).must_be_whole()
     try:
         connection = apsw.Connection(str(path))
         _configure(connection)
@@ -438,15 +438,6 @@ def _create_or_upgrade(connection: apsw.Connection, path: Path) -> None:
                 connection.execute(STEPS[found - 1])
                 _note_format(connection, found + 1)
         found = _format_of(connection)
-
-
-def _refuse_half_restored(path: Path) -> None:
-    """An empty ledger there would be taken for the whole of what was kept."""
-    if DataDir(path.parent).restoring.exists():
-        raise LedgerError(
-            f"{path.parent} is being restored, or a restore was cut off: run `hooklake restore` "
-            "again, or choose another directory with --data-dir"
-        )
 
 
 def _check_readable(connection: apsw.Connection, path: Path) -> None:

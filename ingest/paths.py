@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ingest.errors import StorageError, UsageError
+from ingest.errors import LedgerError, StorageError, UsageError
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class DataDir:
 
     @property
     def restoring(self) -> Path:
-        """A data directory being restored; while it is there, this one is not ready."""
+        """A data directory being restored; beside no ledger, this one is not ready."""
         return self.root / ".restore"
 
     def ensure(self) -> DataDir:
@@ -118,6 +118,15 @@ class DataDir:
             raise UsageError(
                 f"there is no data directory {self.root}; name the right one with --data-dir or "
                 "HOOKLAKE_DATA_DIR"
+            )
+        self.must_be_whole()
+
+    def must_be_whole(self) -> None:
+        """Half a restore is not taken for all that was kept. Raises: LedgerError."""
+        if self.restoring.exists() and not self.ledger.exists():
+            raise LedgerError(
+                f"{self.root} is being restored, or a restore was cut off: run `hooklake restore` "
+                "again, or choose another directory with --data-dir"
             )
 
 

@@ -38,6 +38,7 @@ from ingest.settings import Settings
 from ingest.upkeep_status import read_compaction_status
 from ingest.wording import number_of
 from warehouse.reader import published
+from warehouse.restore_mark import read_mark
 
 LANDING_LAG_SECONDS_MAX: Final = 60.0
 EXAMPLES_MAX: Final = 5
@@ -398,6 +399,14 @@ def _range_of(path: str) -> str:
 
 
 def _refresh(paths: DataDir) -> Iterator[Finding]:
+    if read_mark(paths) is not None:
+        yield Finding(
+            "refresh",
+            "warning" if paths.warehouse.exists() else "failure",
+            "a restore was cut off here before the warehouse was built and proved; all that the "
+            "backup held is in place",
+            "run `hooklake restore` again, as it was run before, or `hooklake refresh`",
+        )
     try:
         status = json.loads(paths.refresh_status.read_text("utf-8"))
         attempted = datetime.fromisoformat(status["attempted_at"])

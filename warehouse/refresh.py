@@ -32,6 +32,7 @@ from ingest.wording import number_of
 from warehouse.build import Report, Stopwatch, Wanted, build
 from warehouse.erasure import erased, under_way
 from warehouse.publish import versions
+from warehouse.restore_mark import remove_mark
 from warehouse.transform import Transformer
 from warehouse.upkeep import Upkeep
 from warehouse.watch import Watcher
@@ -58,7 +59,7 @@ def run(
     Raises: HooklakeError when a single refresh fails, or a second watcher is started.
     """
     keep_files_private()
-    settings.paths.ensure()
+    settings.paths.ensure().must_be_whole()
     if watch and as_of is not None:
         raise UsageError("--watch shows the present: leave out --as-of, or refresh once with it")
     console = Console(soft_wrap=True, highlight=False)
@@ -66,6 +67,7 @@ def run(
     if watch:
         return _watch(refresher, console, full=full, as_json=as_json)
     refresher.refresh(Wanted(full=full, as_of=as_of), land=True)
+    remove_mark(settings.paths)
     return 0
 
 
@@ -233,6 +235,7 @@ def _watch(refresher: Refresher, console: Console, *, full: bool, as_json: bool)
         try:
             wanted = Wanted(full=full and is_first, rehearse=is_first)
             refresher.refresh(wanted, land=is_first)
+            remove_mark(refresher.data)
         except HooklakeError as error:
             if not watcher.is_stopping:
                 errors.print(f"error: {error}", markup=False)

@@ -3,7 +3,8 @@
 Everything is copied into `.restore` inside the empty data directory, checksums compared with the
 manifest -> what was forgotten since is forgotten there too -> moved into place, the ledger last ->
 the warehouse is built anew from the lake. Killed anywhere before the ledger is in place, no command
-takes the directory for a ready one, and the same one does it again.
+takes the directory for a ready one, and the same one does it again. Killed later, the same one goes
+on: it copies nothing, for a receiver may have answered deliveries there since (restore_mark.py).
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ from warehouse.backup import (
 )
 from warehouse.certificate import FOLDER as CERTIFICATES
 from warehouse.copying import CopyError, copy_verified, make_folders, sync_folders
+from warehouse.locks import held
+from warehouse.restore_mark import keep_only_mark, leave_mark, read_mark, remove_mark
 
+LOCK: Final = "restore.lock"
 _OURS: Final = frozenset((".restore", "lake", CERTIFICATES, *PLAIN_FILES, *PRIVATE_FILES))
 
 
@@ -72,7 +76,12 @@ def run(
     """
     keep_files_private()
     began = time.monotonic()
+    is_continued = read_mark(settings.paths) is not None
     manifest, erased = restore(settings, source, forgotten)
+    if is_continued:
+        sys.stderr.write(
+            "going on with the restore that was cut off: all is in place, the warehouse is built\n"
+        )
     findings = _rebuild(settings)
     report = Report(
         path=str(settings.data_dir),
@@ -114,7 +123,8 @@ def restore(
     """Everything but the warehouse; the backup's manifest, and how many events were erased again.
 
     forgotten: certificates, folders of them, or ledgers of this installation, that may know of
-    erasures after the backup. Raises: RestoreRefusedError, DiskFullError, StorageError.
+    erasures after the backup. Where all was in place already, only these are obeyed.
+    Raises: RestoreRefusedError, DiskFullError, StorageError.
     """
     paths = settings.paths
     manifest = read_manifest(source)
@@ -126,13 +136,13 @@ def restore(
             f"{source} holds format {manifest.ledger_format}, and this hooklake knows "
             f"{FORMAT_VERSION}: upgrade hooklake"
         )
-    _refuse_unless_empty(paths)
+    _refuse_unless_empty(paths, source, manifest)
     paths.ensure()
     try:
-        staged = _stage(paths, source, manifest)
-        erased = _forget_again(settings, staged, forgotten)
-        _close_ledger(staged)
-        _move_into_place(paths, staged)
+        with held(paths.root / LOCK) as is_alone:
+            if not is_alone:
+                raise RestoreRefusedError(f"another restore into {paths.root} is running")
+            return manifest, _put_in_place(settings, source, manifest, forgotten)
     except apsw.Error as error:
         raise LedgerError(f"restoring {source}: {describe(error)}") from error
     except CopyError as error:
@@ -144,14 +154,39 @@ def restore(
             f"restoring {source} into {paths.root}: {error.strerror or error}"
             f"{f' ({error.filename})' if error.filename else ''}; run the same command again"
         ) from error
-    return manifest, erased
 
 
-def _refuse_unless_empty(paths: DataDir) -> None:
-    """What a restore that was cut off has left is no reason to refuse."""
+def _put_in_place(
+    settings: Settings, source: Path, manifest: Manifest, forgotten: Sequence[Path]
+) -> int:
+    """All that the backup holds, unless it is there already; how many events were erased again."""
+    paths = settings.paths
+    _refuse_unless_empty(paths, source, manifest)  # also what came before the lock was held
+    mark = read_mark(paths)
+    if mark is not None:
+        return mark.erased + (_forget_again(settings, paths, forgotten) if forgotten else 0)
+    staged = _stage(paths, source, manifest)
+    erased = _forget_again(settings, staged, forgotten)
+    _close_ledger(staged)
+    leave_mark(staged, manifest, erased)
+    _move_into_place(paths, staged)
+    return erased
+
+
+def _refuse_unless_empty(paths: DataDir, source: Path, manifest: Manifest) -> None:
+    """What a restore of this backup that was cut off has left is no reason to refuse."""
     if not paths.root.exists():
         return
-    there = {path.name for path in paths.root.iterdir()} - FOREIGN
+    mark = read_mark(paths)
+    if mark is not None and mark.is_of(manifest):
+        return
+    if mark is not None:
+        raise RestoreRefusedError(
+            f"{paths.root} holds all of another backup, of {mark.made_at}, but the restore was cut "
+            "off before its warehouse was proved: `hooklake refresh` finishes that one; restore "
+            f"{source} into a new directory with --data-dir"
+        )
+    there = {path.name for path in paths.root.iterdir()} - FOREIGN - {LOCK}
     if there and (paths.ledger.name in there or ".restore" not in there or there - _OURS):
         raise RestoreRefusedError(
             f"{paths.root} is not empty; restore into a new directory with --data-dir, or move "
@@ -246,8 +281,7 @@ def _move_into_place(paths: DataDir, staged: DataDir) -> None:
     fsync_directory(paths.root)
     staged.ledger.rename(paths.ledger)
     fsync_directory(paths.root)
-    shutil.rmtree(staged.root)
-    fsync_directory(paths.root)
+    keep_only_mark(staged)
 
 
 def _check_room(root: Path, size: int) -> None:
@@ -264,14 +298,16 @@ def _size(manifest: Manifest) -> int:
 
 
 def _rebuild(settings: Settings) -> tuple[str, ...]:
-    """Publish the warehouse and ask doctor; what is wrong."""
+    """Publish the warehouse and ask doctor, which ends the restore; what is wrong."""
     from warehouse.build import Wanted
     from warehouse.doctor import examine
     from warehouse.refresh import Refresher
 
     Refresher(settings, lambda _: None).refresh(Wanted(full=True), land=True)
-    return tuple(
+    findings = tuple(
         f"{finding.check}: {finding.message}"
         for finding in examine(settings)
         if finding.level == "failure"
     )
+    remove_mark(settings.paths)
+    return findings

@@ -27,10 +27,12 @@ from warehouse import backup as backing
 from warehouse import restore as restoring
 from warehouse.backup import BackupRefusedError, back_up, read_manifest, run
 from warehouse.compact import compact
+from warehouse.doctor import examine
 from warehouse.forget import erase
 from warehouse.locks import held
 from warehouse.merge import content_of
 from warehouse.person import Person
+from warehouse.refresh import run as run_refresh
 from warehouse.restore import RestoreRefusedError, restore
 from warehouse.restore import run as run_restore
 
@@ -358,6 +360,89 @@ def test_killed_amid_its_work_the_same_command_finishes_it(
     restore(new, target)
     assert content_of(paths_of(new)) == content_of(paths_of(settings))
     assert complaints(new) == []
+
+
+def cut_off_after_copying(settings: Settings, target: Path, moment: str) -> Settings:
+    """A restore killed once a file of that name is in the data directory."""
+    new = elsewhere(settings)
+    line = [sys.executable, "-m", "warehouse.cli", "restore", str(target), "--data-dir"]
+    environment = os.environ | {"HOOKLAKE_FREE_BYTES_MIN": "0"}
+    process = subprocess.Popen([*line, str(new.data_dir)], env=environment)
+    wait_until(
+        lambda: any(new.data_dir.glob(moment)) or process.poll() is not None,
+        seconds=60,
+        what=moment,
+        every=0.0005,
+    )
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    return new
+
+
+@pytest.mark.parametrize("moment", ["ledger.sqlite", "serve.duckdb"])
+def test_killed_amid_the_rebuild_the_same_command_goes_on_and_keeps_what_came_since(
+    settings: Settings, target: Path, capsys: pytest.CaptureFixture[str], moment: str
+) -> None:
+    back_up(settings, target)
+    new = cut_off_after_copying(settings, target, moment)
+    assert any("a restore was cut off" in finding.message for finding in examine(new))
+    land(new, range(12, 14))  # acknowledged since
+
+    assert run_restore(new, target) == 0
+
+    assert "going on with the restore" in capsys.readouterr().err
+    assert content_of(paths_of(new)).rows == 28
+    assert complaints(new) == []
+    assert {finding.level for finding in examine(new) if finding.check == "refresh"} == {"ok"}
+    assert not new.paths.restoring.exists()
+    with pytest.raises(RestoreRefusedError, match="not empty"):
+        restore(new, target)
+
+
+def test_killed_amid_the_rebuild_a_refresh_finishes_it(
+    settings: Settings, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    back_up(settings, target)
+    new = cut_off_after_copying(settings, target, "ledger.sqlite")
+    assert run_refresh(new) == 0
+    assert "version 1: 24 new of 24 events" in capsys.readouterr().out
+    assert {finding.level for finding in examine(new) if finding.check == "refresh"} == {"ok"}
+    assert not new.paths.restoring.exists()
+
+
+def test_only_the_same_backup_goes_on_with_a_restore_that_was_cut_off(
+    settings: Settings, target: Path
+) -> None:
+    back_up(settings, target)
+    new = elsewhere(settings)
+    restore(new, target)  # all but the warehouse
+    before = ledger_rows(new)
+    land(settings, range(12, 14))
+    back_up(settings, target, incremental=True)
+    with pytest.raises(RestoreRefusedError, match=r"another backup.*hooklake refresh"):
+        restore(new, target)
+    assert ledger_rows(new) == before
+
+
+def test_who_was_forgotten_is_forgotten_too_where_a_restore_goes_on(
+    settings: Settings, target: Path
+) -> None:
+    back_up(settings, target)
+    erase(settings, Person(frozenset({"0003@x.test"})), is_linked=True)
+    restore(elsewhere(settings), target)
+    _, erased = restore(elsewhere(settings), target, [settings.data_dir / "erasures"])
+    assert erased == 2
+    assert content_of(paths_of(elsewhere(settings))).rows == 22
+
+
+def test_two_restores_into_one_place_are_refused(settings: Settings, target: Path) -> None:
+    """The second would take away what the first has copied."""
+    back_up(settings, target)
+    new = elsewhere(settings)
+    new.paths.ensure()
+    with held(new.data_dir / restoring.LOCK), pytest.raises(RestoreRefusedError, match="another"):
+        restore(new, target)
+    restore(new, target)
 
 
 def test_a_directory_that_is_not_empty_is_never_restored_into(
