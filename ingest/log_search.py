@@ -53,7 +53,7 @@ def run(
     has_bodies: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Print what was delivered and fits every word; 0, or 1 where nothing does.
+    """Print what was delivered and fits every word; 0, also where nothing does, which is said.
 
     ids: of events or deliveries. limit: the newest so many; 0 is all. has_bodies: for JSON, the
     body as `body`, or as `body_base64` where it is no UTF-8.
@@ -76,7 +76,31 @@ def run(
         sys.stdout.flush()
     if count and count == limit:
         sys.stderr.write(f"the newest {limit:,} at most; --limit 0 shows all\n")
-    return 0 if count else 1
+    if not count:
+        given = {
+            "--id": ids,
+            "--account": account,
+            "--event": event,
+            "--verdict": verdict,
+            "--since": since,
+            "--until": until,
+            "--where": where,
+        }
+        sys.stderr.write(_nothing(settings, [name for name, value in given.items() if value]))
+    return 0
+
+
+def _nothing(settings: Settings, given: Sequence[str]) -> str:
+    """Why there may be none, and what would find more."""
+    found = (
+        f"no delivery in the log fits: widen or leave out {' or '.join(given)}"
+        if given
+        else "the log is empty"
+    )
+    return (
+        f"note: {found}. It holds deliveries of the last {settings.ledger_keep_days} days; "
+        "older and backfilled events are found by `hooklake sql 'from events'`\n"
+    )
 
 
 def search(
