@@ -22,9 +22,19 @@ import duckdb
 
 from ingest.catalogue import LakeFile
 from ingest.paths import DataDir
+from ingest.wording import number_of
 from warehouse import publish
 from warehouse.prices import PlanPrices, read_plan_prices, write_plan_prices
-from warehouse.state import FORMAT, Engine, Loaded, lay_out, load, newest, open_engine
+from warehouse.state import (
+    FORMAT,
+    Engine,
+    Loaded,
+    first_occurred,
+    lay_out,
+    load,
+    newest,
+    open_engine,
+)
 from warehouse.transform import Scope, Transformer, Variables
 
 
@@ -103,6 +113,9 @@ def build(
         last_occurred, last_received, events = newest(engine)
         as_of = wanted.as_of or max(datetime.now(UTC), last_occurred or datetime.now(UTC))
         is_cut = last_occurred is not None and as_of < last_occurred
+        doubts = _doubts(
+            wanted.as_of, datetime.now(UTC), first_occurred(engine) if is_cut else None
+        )
         fingerprint = _fingerprint(transformer.digest, prices, wanted.variables)
         scope = _scope(engine, loaded, fingerprint, wanted, is_cut=is_cut)
         watch.begin("lay out")
@@ -138,10 +151,36 @@ def build(
         events=events,
         rows=loaded.rows,
         accounts=None if scope is Scope.FULL else accounts,
-        warnings=outcome.warnings,
+        warnings=(*doubts, *outcome.warnings),
         seconds=watch.total,
         stages={name: round(seconds, 4) for name, seconds in watch.seconds.items()},
     )
+
+
+def _doubts(as_of: datetime | None, now: datetime, first: datetime | None) -> tuple[str, ...]:
+    """What to warn of in the as_of asked for. first: the oldest event, where that may hide it.
+
+    Both are published, as a look ahead or back may be meant; a mistyped year is not.
+    """
+    if as_of is None:
+        return ()
+    told = f"--as-of {_text(as_of)}"
+    if as_of > now:
+        ahead = number_of((as_of - now).days, "day")
+        return (
+            f"{told} is {ahead} after now: what is due, overdue or matured is told as if nothing "
+            "more happened until then; `hooklake refresh` shows the present",
+        )
+    if first is not None and as_of < first:
+        return (
+            f"{told} is before the first event, of {_text(first)}: no account is in "
+            "the tables; `hooklake refresh` shows the present",
+        )
+    return ()
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _fingerprint(code: str, prices: PlanPrices, variables: Variables) -> str:

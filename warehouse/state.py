@@ -583,6 +583,12 @@ def newest(engine: Engine) -> tuple[datetime | None, datetime | None, int]:
     return row
 
 
+def first_occurred(engine: Engine) -> datetime | None:
+    """Oldest occurred_at, type `other` included; None without events."""
+    row: tuple[datetime | None] = engine.execute("select min(occurred_at) from state.events")[0]
+    return row[0]
+
+
 def literal(text: str) -> str:
     """`text` as a SQL string."""
     return "'" + text.replace("'", "''") + "'"

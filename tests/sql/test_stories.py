@@ -103,9 +103,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     bench = Workbench(tmp_path_factory.mktemp("stories"))
     bench.add(STORIES)
     report = bench.refresh(as_of=AS_OF)
-    assert [warning.split(":")[0] for warning in report.warnings] == [
-        "test every_paid_plan_is_priced"
-    ]
+    tests = [text.split(":")[0] for text in report.warnings if text.startswith("test ")]
+    assert tests == ["test every_paid_plan_is_priced"]
     yield bench
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_an_earlier_as_of_hides_what_came_later_and_is_undone_by_the_next(
     assert len(small.rows("events")) == 3
     assert small.refresh().scope is Scope.FULL
     assert [row["events"] for row in small.rows("fct_accounts")] == [3]
+
+
+@pytest.mark.parametrize("year", ["2999", "9999"])
+def test_an_as_of_after_now_is_published_with_a_warning(small: Workbench, year: str) -> None:
+    small.add([event("a", 1)])
+    (warning,) = small.refresh(as_of=f"{year}-01-01T00:00:00Z").warnings
+    assert re.match(rf"--as-of {year}-01-01T00:00:00Z is [\d,]+ days after now: ", warning)
+    assert small.rows("mart_total")[0]["as_of"].year == int(year)
+    assert small.refresh().warnings == ()
+    assert small.rows("mart_total")[0]["as_of"].year < int(year)
+
+
+def test_an_as_of_before_the_first_event_is_published_with_a_warning(small: Workbench) -> None:
+    small.add([event("a", 1), event("a", 2)])
+    assert small.refresh(as_of="2026-01-01T00:01:00Z").warnings == ()
+    for early in ("0001-01-01T00:00:00Z", "2026-01-01T00:00:59Z"):
+        (warning,) = small.refresh(as_of=early).warnings
+        assert warning.startswith(f"--as-of {early} is before the first event, of 2026-01-01T00:01")
+        assert small.rows("fct_accounts") == []
+    assert small.refresh().warnings == ()
+    assert len(small.rows("fct_accounts")) == 1
 
 
 def test_a_changed_catalogue_or_variable_starts_anew(small: Workbench) -> None:
