@@ -21,6 +21,7 @@ from typing import Any, Final
 from ingest.errors import UsageError
 from ingest.ledger import open_read_only
 from ingest.settings import Settings
+from ingest.standard_streams import standard_input
 from ingest.verify import Headers, Refusal, Rejected, Request, Verified, Verifier
 from ingest.wording import number_of
 
@@ -317,7 +318,7 @@ def _read(source: Path | None) -> bytes:
     if source is None or str(source) == "-":
         if sys.stdin.isatty():
             sys.stderr.write("paste the headers, an empty line and the body; end with Ctrl-D\n")
-        return sys.stdin.buffer.read()
+        return standard_input()
     try:
         return source.read_bytes()
     except OSError as error:

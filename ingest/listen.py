@@ -36,8 +36,9 @@ from ingest.delivery_log import (
 from ingest.errors import UsageError
 from ingest.forward import Forwarded, Forwarder
 from ingest.ledger import open_read_only
-from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
+from ingest.log_lines import json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
+from ingest.standard_streams import bearing_a_lost_reader
 from ingest.terminal import one_line
 from ingest.where import Condition, parse
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -111,15 +109,3 @@ def note_unlikely_event(event: str | None) -> None:
             f"note: the contract knows no event {one_line(name, 64)!r}, but {alike[0]}; meant are"
             " deliveries whose sender calls them so\n"
         )
-
-
-@contextlib.contextmanager
-def bearing_a_lost_reader() -> Iterator[None]:
-    """Ends the printing, not the program: `hooklake listen | head -1` is no failure."""
-    try:
-        yield
-    except BrokenPipeError:
-        # What is left in the buffer is written again when the process ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -30,9 +30,10 @@ from ingest.delivery_log import (
 )
 from ingest.ledger import open_read_only
 from ingest.listen import FollowedLog
-from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
+from ingest.log_lines import json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
 from ingest.since import instant_of
+from ingest.standard_streams import bearing_a_lost_reader
 from ingest.where import Condition, parse
 
 LIMIT: Final = 100

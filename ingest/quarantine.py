@@ -37,6 +37,7 @@ from ingest.ledger import (
 )
 from ingest.parse import Arrival, Malformed, Origin, Problem, parse_body
 from ingest.settings import Settings
+from ingest.standard_streams import standard_input
 from ingest.tombstones import tombstones
 
 Status = Literal["open", "replayed", "all"]
@@ -315,7 +316,7 @@ def _quarantined(row: tuple[Any, ...]) -> Quarantined:
 
 def _read_body(path: Path) -> bytes:
     if str(path) == "-":
-        return sys.stdin.buffer.read()
+        return standard_input()
     try:
         return path.read_bytes()
     except OSError as error:

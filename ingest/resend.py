@@ -30,10 +30,11 @@ from ingest.deliver import (
 from ingest.delivery_log import Filter, Logged, Verdict, deliveries, newest_seq
 from ingest.errors import UsageError
 from ingest.ledger import open_read_only
-from ingest.log_lines import bearing_a_lost_reader, json_line, note_unlikely_event, text_line
+from ingest.log_lines import json_line, note_unlikely_event, text_line
 from ingest.settings import Settings
 from ingest.sign import Envelope
 from ingest.since import instant_of
+from ingest.standard_streams import bearing_a_lost_reader
 
 REPLAY_HEADER: Final = "X-Hooklake-Replay"
 NOT_KEPT_SHOWN_MAX: Final = 20

@@ -34,6 +34,7 @@ from ingest.postman import collection
 from ingest.request_forms import curl_line, http_request
 from ingest.samples import LESSON, SAMPLE_NAMES, sample, with_field, without_field
 from ingest.settings import Settings, ensure_credentials
+from ingest.standard_streams import standard_input
 from ingest.wording import number_of
 
 Form = Literal["curl", "http", "postman"]
@@ -138,7 +139,7 @@ def _samples(
 
 def _read(raw: str) -> bytes:
     if raw == "-":
-        return sys.stdin.buffer.read()
+        return standard_input()
     try:
         return Path(raw).read_bytes()
     except OSError as error:

@@ -1,38 +1,60 @@
-"""The root of the command line: `hooklake COMMAND`; the commands are in `warehouse.commands`."""
+"""The console script `hooklake`; the commands are in `warehouse.commands`.
+
+They are loaded where Ctrl-C is caught already: it may come in the half second that this takes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-
-import typer
+from typing import Final
 
 from ingest.errors import HooklakeError
-from warehouse.commands import asking, history, people, quarantined, sending, services, watching
+from ingest.standard_streams import OutputError, discard_output, open_standard_streams
 
-app = typer.Typer(
-    name="hooklake",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Webhooks in, a warehouse out: receive, prove, keep, model, read.",
-)
-
-for part in (services, sending, watching, asking, history, people):
-    app.add_typer(part.commands)
-app.add_typer(quarantined.commands, name="quarantine")
+INTERRUPTED_EXIT: Final = 130
+_QUERY_INTERRUPTED: Final = "Query interrupted"
+"""DuckDB's RuntimeError in KeyboardInterrupt's place where Ctrl-C meets it amid a query."""
 
 
 def main() -> None:
-    """The console script; turns every named failure into one line and its exit code."""
+    """Run the command line given; turns every named failure into one line and its exit code."""
+    open_standard_streams()
+    code = _outcome()
     try:
-        app()
+        sys.stdout.flush()
     except HooklakeError as error:
+        code = _tell(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED_EXIT
+    if code:
+        sys.exit(code)
+
+
+def _outcome() -> int:
+    try:
+        from warehouse.commands.root import app
+
+        app()
+    except SystemExit as end:
+        return int(end.code or 0)
+    except HooklakeError as error:
+        return _tell(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except RuntimeError as error:
+        if str(error) != _QUERY_INTERRUPTED:
+            raise
+        return INTERRUPTED_EXIT
+    return 0
+
+
+def _tell(error: HooklakeError) -> int:
+    if isinstance(error, OutputError):
+        discard_output()  # what still waits to be written would fail once more at the end
+    with contextlib.suppress(OSError):  # nobody can be told
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    return error.exit_code
 
 
 if __name__ == "__main__":

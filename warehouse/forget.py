@@ -22,6 +22,7 @@ from ingest.errors import DiskFullError, HooklakeError, LedgerError, StorageErro
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
+from ingest.standard_streams import standard_input_text
 from ingest.wording import number_of
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
@@ -101,7 +102,7 @@ def read_address(email: str | None) -> str | None:
     if sys.stdin.isatty():
         sys.stderr.write("e-mail address: ")
         sys.stderr.flush()
-    lines = [line for line in sys.stdin.read(4096).splitlines() if line.strip()]
+    lines = [line for line in standard_input_text(4096).splitlines() if line.strip()]
     if len(lines) != 1:
         raise UsageError("standard input must hold one e-mail address, on a line of its own")
     return lines[0]

@@ -9,6 +9,7 @@ from typing import Final
 from ingest.errors import UsageError
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
+from ingest.standard_streams import bearing_a_lost_reader, standard_input_text
 from ingest.wording import number_of
 from warehouse.adhoc import MAX_ROWS, TIMEOUT_SECONDS, QueryError, opened
 from warehouse.output_file import output_file
@@ -46,7 +47,7 @@ def run(
         from warehouse.sql_shell import Shell
 
         return Shell(data, chosen, max_rows, timeout_seconds).run()
-    text = sys.stdin.read() if query is None else query
+    text = standard_input_text() if query is None else query
     try:
         is_capped = ask(data, text, chosen, max_rows, timeout_seconds, output)
     except QueryError as error:
@@ -91,10 +92,13 @@ def ask(
         if output is not None:
             with output_file(output, data) as stream:
                 write_answer(result, stream, output_format)
-        elif output_format == "parquet":
-            write_parquet(result, sys.stdout.buffer)
-        else:
-            WRITERS[output_format](result, sys.stdout)
+            return result.is_capped
+        with bearing_a_lost_reader():
+            if output_format == "parquet":
+                write_parquet(result, sys.stdout.buffer)
+            else:
+                WRITERS[output_format](result, sys.stdout)
+            sys.stdout.flush()
         return result.is_capped
 
 

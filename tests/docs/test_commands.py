@@ -12,7 +12,7 @@ import readme
 import typer
 
 from ingest.contract import EVENT_TYPES
-from warehouse.cli import app
+from warehouse.commands.root import app
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = {"--help", "--data-dir"}

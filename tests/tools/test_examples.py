@@ -19,8 +19,8 @@ import typer
 from receiver_process import HOOKLAKE, Receiver, environment
 from typer.testing import CliRunner
 
-from warehouse.cli import app
 from warehouse.commands.examples import EXAMPLES
+from warehouse.commands.root import app
 
 pytestmark = pytest.mark.alone
 

@@ -27,7 +27,7 @@ from ingest.quarantine import replay
 from ingest.settings import Settings
 from ingest.since import instant_of, rfc3339
 from ingest.terminal import one_line
-from warehouse.cli import app
+from warehouse.commands.root import app
 
 NOW = time.time_ns() // 1_000
 

@@ -22,7 +22,7 @@ from ingest.ledger import open_ledger
 from ingest.quarantine import replay
 from ingest.settings import Settings
 from warehouse import trace
-from warehouse.cli import app
+from warehouse.commands.root import app
 
 NOW = time.time_ns() // 1_000
 

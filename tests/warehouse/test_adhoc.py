@@ -386,6 +386,16 @@ def test_a_statement_may_come_from_standard_input(asked: Workbench) -> None:
     assert done.stdout == "n\n7\n"
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
+def test_a_reader_may_leave_amid_the_answer(asked: Workbench, form: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    query = ("from range(20000)", "--max-rows", "0", "--format", form)
+    done = subprocess.run([*command(asked), *query], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_query_ends_with_the_process_that_asked_it(asked: Workbench) -> None:
     code = (
         "import sys; from pathlib import Path; from ingest.paths import DataDir;"

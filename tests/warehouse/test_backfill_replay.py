@@ -19,7 +19,7 @@ from ingest.parse import Arrival, Event, parse_body
 from ingest.quarantine import replay
 from ingest.settings import Settings, load_settings
 from tests.warehouse.test_backfill import export, lake, load, settings
-from warehouse.cli import app
+from warehouse.commands.root import app
 
 __all__ = ["settings"]
 
