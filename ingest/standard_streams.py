@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -94,8 +95,14 @@ def bearing_a_lost_reader() -> Iterator[None]:
         StandardOutput.is_for_reader_alone = False
 
 
+def let_ctrl_c_end_waiting() -> None:
+    """For before a question: once polars is loaded, the kernel would go on reading after Ctrl-C."""
+    signal.siginterrupt(signal.SIGINT, True)
+
+
 def standard_input(bytes_max: int = -1) -> bytes:
     """What can be read there, at most `bytes_max`. Raises: UsageError."""
+    let_ctrl_c_end_waiting()
     try:
         return sys.stdin.buffer.read(bytes_max)
     except OSError as error:

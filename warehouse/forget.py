@@ -22,7 +22,7 @@ from ingest.errors import DiskFullError, HooklakeError, LedgerError, StorageErro
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
-from ingest.standard_streams import standard_input_text
+from ingest.standard_streams import let_ctrl_c_end_waiting, standard_input_text
 from ingest.wording import number_of
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
@@ -192,6 +192,7 @@ def _check_room(settings: Settings) -> None:
 
 
 def _is_confirmed() -> bool:
+    let_ctrl_c_end_waiting()
     return Confirm.ask(
         "Erase all of it? It cannot be undone, and nothing about them is kept from now on",
         default=False,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,6 +169,16 @@ def test_on_a_terminal_it_asks_first(settings: Settings, answer: str, is_erased:
         screen.until("certificate: " if is_erased else "nothing was erased")
         assert program.wait(30) == (0 if is_erased else 2)
     assert counters(settings)["erased"] == (13 if is_erased else 0)
+
+
+@pytest.mark.parametrize(("who", "prompt"), [(ANN, "[y/n] (n): "), ("-", "e-mail address: ")])
+def test_ctrl_c_ends_a_question_at_once(settings: Settings, who: str, prompt: str) -> None:
+    arguments = [str(HOOKLAKE), "forget", who, "--data-dir", str(settings.data_dir)]
+    with on_a_terminal(arguments) as (screen, program):
+        screen.until(prompt)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(10) == 130
+    assert counters(settings)["erased"] == 0
 
 
 def test_a_copy_of_before_forgets_again(settings: Settings, tmp_path: Path) -> None:
