@@ -32,7 +32,8 @@ def ask(*_arguments, **_options):
         print("now", flush=True)
 
     threading.Thread(target=tell, daemon=True).start()
-    duckdb.connect(config={"threads": 1}).execute("select max(range) from range(1000000000000)").fetchall()
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("select max(range) from range(1000000000000)").fetchall()
 
 
 compact.run = ask

@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 
 from ingest.settings import load_settings
 from warehouse.commands.examples import epilog
-from warehouse.commands.options import DataDir, leave
+from warehouse.commands.options import NUMBER_MAX, DataDir, leave
 
 commands = typer.Typer()
 
@@ -48,10 +48,11 @@ def sql(
         Path | None, typer.Option(metavar="FILE", help="Write the result to a new file (0600).")
     ] = None,
     max_rows: Annotated[
-        int, typer.Option(min=0, help="Rows at most; more exit 3. 0 lifts the cap.")
+        int, typer.Option(min=0, max=NUMBER_MAX, help="Rows at most; more exit 3. 0 lifts the cap.")
     ] = 10_000,
     timeout_seconds: Annotated[
-        float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="Stop a longer query.")
+        float,
+        typer.Option("--timeout", min=0.1, max=1e9, metavar="SECONDS", help="Stop a longer query."),
     ] = 60.0,
 ) -> None:
     """Ask the published warehouse, read-only; without a query, in a shell."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+NUMBER_MAX: Final = 10**15
+"""Of deliveries and rows: more than there ever are, and few enough for SQLite and DuckDB."""
 DataDir = Annotated[
     Path | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from ingest.settings import load_settings
 from warehouse.commands.examples import epilog
-from warehouse.commands.options import AsJson, DataDir, leave
+from warehouse.commands.options import NUMBER_MAX, AsJson, DataDir, leave
 
 commands = typer.Typer(no_args_is_help=True, help="What was authentic but malformed.")
 
@@ -27,7 +27,7 @@ class Status(StrEnum):
 def quarantine_list(
     data_dir: DataDir = None,
     status: Annotated[Status, typer.Option(help="Which ones.")] = Status.OPEN,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=NUMBER_MAX, help="The newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List what was authentic but malformed, newest first."""
@@ -40,7 +40,7 @@ def quarantine_list(
 
 @commands.command("show", epilog=epilog("quarantine show"))
 def quarantine_show(
-    seq: Annotated[int, typer.Argument(help="Its number in the list.")],
+    seq: Annotated[int, typer.Argument(min=0, max=NUMBER_MAX, help="Its number in the list.")],
     data_dir: DataDir = None,
     is_raw: Annotated[
         bool, typer.Option("--raw", help="Print the body's very bytes alone.")
@@ -55,7 +55,9 @@ def quarantine_show(
 
 @commands.command("replay", epilog=epilog("quarantine replay"))
 def quarantine_replay(
-    seqs: Annotated[list[int] | None, typer.Argument(help="Numbers in the list.")] = None,
+    seqs: Annotated[
+        list[int] | None, typer.Argument(min=0, max=NUMBER_MAX, help="Numbers in the list.")
+    ] = None,
     data_dir: DataDir = None,
     is_all: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
     body: Annotated[

@@ -13,6 +13,7 @@ from ingest.settings import load_settings
 from ingest.since import moment_of
 from warehouse.commands.examples import epilog
 from warehouse.commands.options import (
+    NUMBER_MAX,
     AsJson,
     DataDir,
     Ids,
@@ -97,7 +98,9 @@ def log(
     number: Annotated[
         int | None,
         typer.Argument(
-            help="Follow this delivery to its row, the tables and the rows of aggregates it moved."
+            min=0,
+            max=NUMBER_MAX,
+            help="Follow this delivery to its row, the tables and the rows of aggregates it moved.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -111,7 +114,9 @@ def log(
         list[str] | None,
         typer.Option(metavar="CONDITION", help="Only bodies where it holds: plan=business."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0 for all.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=0, max=NUMBER_MAX, help="The newest so many; 0 for all.")
+    ] = 100,
     has_bodies: Annotated[
         bool, typer.Option("--bodies", help="With --json: the bodies, too.")
     ] = False,
@@ -189,7 +194,10 @@ def verify(
         Path | None, typer.Option(help="Take the body from this file, to the byte.")
     ] = None,
     record: Annotated[
-        int | None, typer.Option(help="Explain a refused request by its number instead.")
+        int | None,
+        typer.Option(
+            min=0, max=NUMBER_MAX, help="Explain a refused request by its number instead."
+        ),
     ] = None,
     now: Annotated[
         str | None,
