@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from ingest.errors import HooklakeError
+from ingest.errors import HooklakeError, UsageError
 from ingest.standard_streams import OutputError, discard_output, open_standard_streams
 
 INTERRUPTED_EXIT: Final = 130
@@ -33,6 +35,7 @@ def main() -> None:
 
 def _outcome() -> int:
     try:
+        _check_text(sys.argv[1:])
         from warehouse.commands.root import app
 
         app()
@@ -47,6 +50,22 @@ def _outcome() -> int:
             raise
         return INTERRUPTED_EXIT
     return 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Only a file may have a name that is no text; no ledger, query or URL can hold such a thing.
+
+    Raises: UsageError, which repeats nothing of it: it may be a person's address.
+    """
+    for place, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            if not Path(argument).is_file():
+                raise UsageError(
+                    f"argument {place} of the command line is no UTF-8 text (see its character"
+                    f" {error.start + 1}); write it in UTF-8, or rename what it names"
+                ) from None
 
 
 def _tell(error: HooklakeError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from receiver_process import HOOKLAKE, environment
@@ -10,7 +11,7 @@ from receiver_process import HOOKLAKE, environment
 BEYOND_64_BITS = "99999999999999999999"
 
 
-def refused(*arguments: str) -> str:
+def refused(*arguments: str | bytes) -> str:
     done = subprocess.run(
         [HOOKLAKE, *arguments], env=environment(COLUMNS="200"), capture_output=True, timeout=60
     )
@@ -35,3 +36,27 @@ def refused(*arguments: str) -> str:
 def test_a_number_beyond_all_there_is(line: str) -> None:
     told = refused(*line.replace("N", BEYOND_64_BITS).split())
     assert "should be less than or equal to 1000000000" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ((b"sql", b"select '\xff'"), 2),
+        ((b"forget", b"a\xff@example.com", b"--dry-run"), 2),
+        ((b"trigger", b"plan_changed", b"--set", b"owner_email=\xff@example.com"), 4),
+        ((b"doctor", b"--data-dir", b"\xff"), 3),
+        ((b"backfill", b"\xff.ndjson"), 2),
+    ],
+)
+def test_an_argument_that_is_no_text(arguments: tuple[bytes, ...], place: int) -> None:
+    assert f"argument {place} of the command line is no UTF-8 text" in refused(*arguments)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    name = b"\xff.ndjson"
+    line = '{"event":"user_registered","email":"ada@example.com","timestamp":1767225600}\n'
+    Path(name.decode(errors="surrogateescape")).write_text(line)
+    done = subprocess.run(
+        [HOOKLAKE, "backfill", name, "--data-dir", "data"], env=environment(), capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
