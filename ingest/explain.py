@@ -108,6 +108,11 @@ def run(
 ) -> int:
     """Explain the request in `source` (default standard input) or a refused one; 0 if believed."""
     if record is not None:
+        if source is not None or body_file is not None:
+            raise UsageError(
+                f"--record {record} explains a refused request as it was kept: leave out "
+                f"{'FILE' if body_file is None else '--body'}, or leave out --record"
+            )
         return _run_record(settings, record, as_json=as_json)
     moment = time.time() if now is None else now
     request = parse_request(_read(source), now=moment)

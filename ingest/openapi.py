@@ -130,7 +130,9 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
                 "post": {**delivery, "operationId": "deliverWithToken", "parameters": [token]}
             },
             "/healthz": _get("Whether the process lives", "alive"),
-            "/readyz": _get("Whether a delivery can be stored durably now", "ready, or 503"),
+            "/readyz": _get(
+                "Whether a delivery can be stored durably now", "ready", unready="not now, and why"
+            ),
             "/metrics": _get("Prometheus metrics", "text"),
             "/openapi.json": _get("This document", "JSON"),
         },
@@ -151,8 +153,11 @@ def event_schema() -> dict[str, Any]:
     }
 
 
-def _get(summary: str, answer: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {"200": {"description": answer}}}}
+def _get(summary: str, answer: str, *, unready: str | None = None) -> dict[str, Any]:
+    responses = {"200": {"description": answer}}
+    if unready is not None:
+        responses["503"] = {"description": unready}
+    return {"get": {"summary": summary, "responses": responses}}
 
 
 def _schema_of(kind: EventType) -> dict[str, Any]:
@@ -228,7 +233,7 @@ def _responses() -> dict[str, Any]:
         "401": "not verified; the reason says why each scheme failed",
         "408": "header or body came too slowly",
         "413": "the body is too large",
-        "415": "Content-Encoding is not taken",
+        "415": "a Content-Encoding other than identity",
         "431": "more than 64 header fields or 16 KiB of them",
         "503": "cannot be stored durably now; send it again after Retry-After",
     }

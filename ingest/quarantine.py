@@ -265,7 +265,9 @@ def run_replay(
 
     body_file: a mended body for the one delivery named, `-` for standard input.
     """
-    if is_all == bool(seqs):
+    if is_all and seqs:
+        raise UsageError("--all replays all that are open: leave it out, or leave out the numbers")
+    if not (is_all or seqs):
         raise UsageError("name the numbers to replay, or give --all")
     if body_file is not None and len(seqs) != 1:
         raise UsageError("--body mends one delivery; name exactly one number")

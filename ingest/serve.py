@@ -207,6 +207,9 @@ def _bind(host: str, port: int) -> socket.socket:
                 f"port {port} on {host} is in use; end what listens there, "
                 "or choose another with HOOKLAKE_PORT"
             ) from None
-        raise HooklakeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise HooklakeError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose an address of this machine "
+            "with HOOKLAKE_HOST, or another HOOKLAKE_PORT"
+        ) from None
     listener.set_inheritable(False)
     return listener

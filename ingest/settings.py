@@ -280,7 +280,11 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         values = dotenv_values(path, interpolate=False, encoding="utf-8") if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        what = (
+            f"{error.strerror}; run this as the user whose file it is"
+            if isinstance(error, OSError)
+            else "it is not UTF-8 text; save it as such"
+        )
         raise SettingsError([f"{path} cannot be read: {what}"]) from None
     found = {}
     for key, value in values.items():

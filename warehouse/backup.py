@@ -149,9 +149,13 @@ def back_up(
     except apsw.Error as error:
         raise LedgerError(f"backing up {paths.ledger}: {describe(error)}") from error
     except OSError as error:
-        raise StorageError(
-            f"backing up to {target}: {error.strerror or error}; the backup before stays valid"
-        ) from error
+        advice = (
+            "the backup before stays valid"
+            if (target / MANIFEST).is_file()
+            else "nothing was backed up; name a folder that you may write to"
+        )
+        what = error.strerror or error
+        raise StorageError(f"backing up to {target}: {what}; {advice}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:

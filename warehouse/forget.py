@@ -18,7 +18,14 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from ingest.catalogue import live_files
-from ingest.errors import DiskFullError, HooklakeError, LedgerError, StorageError, UsageError
+from ingest.errors import (
+    DiskFullError,
+    HooklakeError,
+    LedgerError,
+    RefusedError,
+    StorageError,
+    UsageError,
+)
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
@@ -69,7 +76,7 @@ def run(
 ) -> int:
     """Erase the person; 0 when nothing is left, 1 where a file must be dealt with by hand.
 
-    email: `-` reads it from standard input. Raises: UsageError, TooManyAccountsError, StorageError.
+    email: `-` reads it from standard input. Raises: UsageError, RefusedError, StorageError.
     """
     keep_files_private()
     person = named(read_address(email), owner_id)
@@ -83,7 +90,7 @@ def run(
     if not as_json:
         _tell_preview(preview, as_json=False)
     if not is_certain and sys.stdin.isatty() and not _is_confirmed():
-        raise UsageError("nothing was erased")
+        raise RefusedError("nothing was erased: the answer was no")
     _check_room(settings)
     report = erase(settings, preview.person, is_linked=is_linked)
     _tell(paths, report, as_json=as_json)

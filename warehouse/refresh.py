@@ -177,9 +177,13 @@ class Refresher:
 def _named(error: Exception, stage: str) -> HooklakeError:
     if isinstance(error, HooklakeError):
         return error
+    advice = (
+        "Run it as the user whose data directory it is"
+        if "permission denied" in str(error).lower()
+        else "Try again, and if it persists `hooklake refresh --full`"
+    )
     return RefreshError(
-        f"refreshing failed at stage {stage!r}: {error}; the last good version stays. Try again, "
-        "and if it persists `hooklake refresh --full`"
+        f"refreshing failed at stage {stage!r}: {error}; the last good version stays. {advice}"
     )
 
 

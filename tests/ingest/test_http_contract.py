@@ -616,6 +616,7 @@ def test_openapi_describes_every_path_with_an_example_the_receiver_takes(
     document = receiver.get("/openapi.json").json()
 
     assert document["openapi"].startswith("3.")
+    assert set(document["paths"]["/readyz"]["get"]["responses"]) == {"200", "503"}
     assert document["info"]["title"]
     assert document["info"]["version"]
     assert set(document["paths"]) == {

@@ -102,6 +102,14 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert f"port {port}" in said
 
 
+def test_an_address_that_is_not_this_machines_is_named(tmp_path: Path) -> None:
+    code, said = start_in_vain(tmp_path, "--host", "192.0.2.1")
+
+    assert code == 1
+    assert "cannot listen on 192.0.2.1:" in said
+    assert "choose an address of this machine with HOOKLAKE_HOST" in said
+
+
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file in its place")
     code, said = start_in_vain(tmp_path)

@@ -337,3 +337,15 @@ def test_a_secret_in_a_file_is_taken_as_it_stands(
 def test_scheme_hmac_needs_the_names_of_its_headers(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="HOOKLAKE_HMAC_HEADER: scheme 'hmac' needs"):
         load_settings(tmp_path, verify="hmac", hmac_header="")
+
+
+def test_a_file_of_secrets_that_cannot_be_read_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "secrets.env").touch()
+    monkeypatch.setattr("ingest.settings.dotenv_values", refused)
+    with pytest.raises(SettingsError, match=r"secrets.env cannot be read: .*; run this as"):
+        load_settings(tmp_path)

@@ -60,3 +60,18 @@ def test_a_file_may_have_any_name(tmp_path: Path) -> None:
         [HOOKLAKE, "backfill", name, "--data-dir", "data"], env=environment(), capture_output=True
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("quarantine replay 1 --all", "leave it out, or leave out the numbers"),
+        ("backfill --list export.ndjson", "files and --list do not go together"),
+        ("backfill --list --undo b1", "--list and --undo do not go together"),
+        ("log --bodies", "--bodies is for --json"),
+        ("verify --record 1 request.http", "leave out FILE, or leave out --record"),
+        ("verify --record 1 --body body.json", "leave out --body, or leave out --record"),
+    ],
+)
+def test_what_does_not_go_together_is_not_left_out_silently(line: str, advice: str) -> None:
+    assert advice in " ".join(refused(*line.split()).split())

@@ -287,6 +287,20 @@ def failing_at(number: int, true: Any) -> Any:
     return copy
 
 
+def test_only_a_backup_that_is_there_is_said_to_stay_valid(
+    settings: Settings, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = target.with_name("file")
+    file.touch()
+    with pytest.raises(StorageError, match="nothing was backed up; name a folder"):
+        back_up(settings, file / "backup")
+    back_up(settings, target)
+    monkeypatch.setattr(backing, "copy_verified", failing_at(1, backing.copy_verified))
+    shutil.rmtree(target / "lake")
+    with pytest.raises(StorageError, match="the backup before stays valid"):
+        back_up(settings, target, incremental=True)
+
+
 @pytest.mark.parametrize("number", [1, 2, 13, 24])
 def test_cut_off_at_any_file_the_same_command_finishes_it(
     settings: Settings, target: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -111,6 +111,17 @@ def test_a_failure_is_on_record_with_its_stage_and_the_version_that_stays(
     assert "the last good version stays" in status["error"]
 
 
+def test_who_may_not_write_is_told_who_may(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", "state.duckdb")
+
+    monkeypatch.setattr(refreshing, "build", refused)
+    with pytest.raises(RefreshError, match=r"Run it as the user whose data directory it is$"):
+        installation.refresher.refresh(Wanted(), land=True)
+
+
 def test_a_refresh_stops_before_the_disk_is_full(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,8 +39,12 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Load exported history into the lake; loading it again adds nothing."""
-    if sum((is_list, undo is not None, bool(paths))) != 1:
+    given = {"files": bool(paths), "--list": is_list, "--undo": undo is not None}
+    named = [name for name, is_given in given.items() if is_given]
+    if not named:
         raise UsageError("name files to load, or give --list, or --undo ID")
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} do not go together: give one of them")
     settings = load_settings(data_dir)
     if is_list or undo is not None:
         from warehouse import undo as loads

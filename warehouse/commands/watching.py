@@ -125,6 +125,8 @@ def log(
     ] = False,
 ) -> None:
     """Search and export what was delivered, or follow one delivery into the tables."""
+    if has_bodies and number is None and not as_json:
+        raise UsageError("--bodies is for --json, which prints them whole: give both")
     settings = load_settings(data_dir)
     if number is not None:
         if any((ids, account, event, verdict, since, until, where, has_bodies, limit != 100)):
