@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -110,6 +111,17 @@ class DataDir:
                 f"cannot make the data directory {self.root}: {error.strerror}; "
                 "choose another with --data-dir or HOOKLAKE_DATA_DIR"
             ) from error
+        return self
+
+    def ensure_telling(self) -> DataDir:
+        """`ensure`, and a line on standard error where there was none: its name may be mistyped.
+
+        Raises: StorageError.
+        """
+        is_new = not self.root.exists()
+        self.ensure()
+        if is_new:
+            sys.stderr.write(f"new data directory {self.root}\n")
         return self
 
     def must_exist(self) -> None:

@@ -126,7 +126,7 @@ def _replaced(settings: Settings) -> set[Path]:
 def _load(
     settings: Settings, exports: Sequence[Export], on_bytes: OnBytes, on_stage: OnStage
 ) -> Report:
-    paths = settings.paths.ensure()
+    paths = settings.paths.ensure_telling()
     connection = open_ledger(paths.ledger)
     try:
         with backfill_lock(paths):
@@ -176,6 +176,8 @@ def _rehearse(
     paths = settings.paths
     batch = Batch("dry-run", time.time_ns() // 1_000, 1)
     place = paths.root if paths.root.is_dir() else None
+    if place is None:
+        sys.stderr.write(f"there is no data directory {paths.root} yet\n")
     with (
         open_read_only(paths.ledger) if paths.ledger.exists() else nullcontext() as connection,
         tempfile.TemporaryDirectory(prefix=".dry-run-", dir=place) as name,

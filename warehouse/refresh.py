@@ -59,7 +59,8 @@ def run(
     Raises: HooklakeError when a single refresh fails, or a second watcher is started.
     """
     keep_files_private()
-    settings.paths.ensure().must_be_whole()
+    paths = settings.paths.ensure() if as_json else settings.paths.ensure_telling()
+    paths.must_be_whole()
     if watch and as_of is not None:
         raise UsageError("--watch shows the present: leave out --as-of, or refresh once with it")
     console = Console(soft_wrap=True, highlight=False)

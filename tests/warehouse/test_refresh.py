@@ -313,7 +313,7 @@ def test_a_watcher_told_to_end_amid_its_first_refresh_ends_cleanly(
 ) -> None:
     arguments = [sys.executable, "-m", "warehouse.cli", "refresh", "--watch"]
     with subprocess.Popen(
-        [*arguments, "--data-dir", str(tmp_path / "data")],
+        [*arguments, "--data-dir", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
