@@ -50,8 +50,9 @@ def run(settings: Settings) -> int:
     Raises: HooklakeError where it cannot start or go on.
     """
     keep_files_private()
+    early = EarlySignal()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_early)
+        signal.signal(number, early)
     configure_logging(settings.log_level)
     settings.paths.ensure()
     credentials = ensure_credentials(settings)
@@ -61,9 +62,9 @@ def run(settings: Settings) -> int:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     introduce(settings, credentials.made)
     if settings.workers == 1:
-        listen(settings, listener, Lander(settings))
+        listen(settings, listener, Lander(settings), was_told=early.was_told)
     else:
-        _supervise(settings, listener)
+        _supervise(settings, listener, early)
     if completing is not None:
         completing.poll()
     return 0
@@ -87,9 +88,19 @@ def _complete_erasures(settings: Settings) -> subprocess.Popen[bytes] | None:
     )
 
 
-def _end_early(_number: int, _frame: FrameType | None) -> None:
-    """Told to stop between the opening of the port and the event loop: nothing is held yet."""
-    raise SystemExit(0)
+class EarlySignal:
+    """The handler while it starts: remembers that it was told to stop, for whoever waits later.
+
+    Raising instead could meet an event loop that is being made, which swallows it and serves on.
+    """
+
+    _is_told = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_told = True
+
+    def was_told(self) -> bool:
+        return self._is_told
 
 
 class Worker:
@@ -148,7 +159,7 @@ class Worker:
             self.process.wait()
 
 
-def _supervise(settings: Settings, listener: socket.socket) -> None:
+def _supervise(settings: Settings, listener: socket.socket, early: EarlySignal) -> None:
     """Keep the workers and the landing process alive until a signal, then end them in order."""
     folder = tempfile.mkdtemp(prefix="hooklake-metrics-")
     os.environ[METRICS_FOLDER_VARIABLE] = folder
@@ -158,7 +169,7 @@ def _supervise(settings: Settings, listener: socket.socket) -> None:
         with _stop_signal() as stop:
             lander.start()
             workers += [Worker(settings, listener, folder) for _ in range(settings.workers)]
-            while not select.select([stop], [], [], SUPERVISE_SECONDS)[0]:
+            while not (early.was_told() or select.select([stop], [], [], SUPERVISE_SECONDS)[0]):
                 lander.keep_running()
                 for worker in workers:
                     worker.keep_running()

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,6 +116,8 @@ class _Server(uvicorn.Server):
 
     lifeline: int | None = None
 
+    was_told: Callable[[], bool]
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
@@ -123,6 +125,8 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(number, self._stop)
         if self.lifeline is not None:
             loop.add_reader(self.lifeline, self._stop)
+        if self.was_told():
+            self._stop()
         try:
             yield
         finally:
@@ -143,16 +147,19 @@ def listen(
     listener: socket.socket,
     lander: Lander | None = None,
     lifeline: int | None = None,
+    was_told: Callable[[], bool] = lambda: False,
 ) -> None:
     """Answer deliveries on `listener` until SIGTERM or SIGINT, then finish what is held.
 
     lander: kept alive meanwhile, and drained at the end. lifeline: a descriptor whose end is taken
-    as SIGTERM. Raises: LedgerError when the ledger cannot be written any more, WorkerError when the
-    server does not start.
+    as SIGTERM. was_told: whether such a signal came before anybody listened to it. Raises:
+    LedgerError when the ledger cannot be written any more, WorkerError when the server does not
+    start.
     """
     sick: list[str] = []
     server = _build(settings, lander, sick)
     server.lifeline = lifeline
+    server.was_told = was_told
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if sick:
