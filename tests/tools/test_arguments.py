@@ -56,6 +56,7 @@ def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     name = b"\xff.ndjson"
     line = '{"event":"user_registered","email":"ada@example.com","timestamp":1767225600}\n'
     Path(name.decode(errors="surrogateescape")).write_text(line)
+    Path("data").mkdir()
     done = subprocess.run(
         [HOOKLAKE, "backfill", name, "--data-dir", "data"], env=environment(), capture_output=True
     )
