@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
@@ -64,7 +64,7 @@ def run(settings: Settings) -> int:
     if settings.workers == 1:
         listen(settings, listener, Lander(settings), was_told=early.was_told)
     else:
-        _supervise(settings, listener, early)
+        _supervise(settings, listener, was_told=early.was_told)
     if completing is not None:
         completing.poll()
     return 0
@@ -159,7 +159,9 @@ class Worker:
             self.process.wait()
 
 
-def _supervise(settings: Settings, listener: socket.socket, early: EarlySignal) -> None:
+def _supervise(
+    settings: Settings, listener: socket.socket, *, was_told: Callable[[], bool]
+) -> None:
     """Keep the workers and the landing process alive until a signal, then end them in order."""
     folder = tempfile.mkdtemp(prefix="hooklake-metrics-")
     os.environ[METRICS_FOLDER_VARIABLE] = folder
@@ -169,7 +171,7 @@ def _supervise(settings: Settings, listener: socket.socket, early: EarlySignal) 
         with _stop_signal() as stop:
             lander.start()
             workers += [Worker(settings, listener, folder) for _ in range(settings.workers)]
-            while not (early.was_told() or select.select([stop], [], [], SUPERVISE_SECONDS)[0]):
+            while not (was_told() or select.select([stop], [], [], SUPERVISE_SECONDS)[0]):
                 lander.keep_running()
                 for worker in workers:
                     worker.keep_running()
