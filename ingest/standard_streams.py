@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -95,27 +96,62 @@ def bearing_a_lost_reader() -> Iterator[None]:
         StandardOutput.is_for_reader_alone = False
 
 
-def let_ctrl_c_end_waiting() -> None:
-    """For before a question: once polars is loaded, the kernel would go on reading after Ctrl-C."""
-    signal.siginterrupt(signal.SIGINT, True)
+class AwaitedInput(io.RawIOBase):
+    """Standard input whose reader a Ctrl-C ends at once, whenever it comes.
+
+    Python looks for signals between two steps of its own only: one that comes after the last of
+    them would wait for the read's end, and one amid the flushes of `input` is swallowed.
+    """
+
+    def __init__(self, signals: int) -> None:
+        self._signals = signals
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Raises: KeyboardInterrupt."""
+        readable, _, _ = select.select([0, self._signals], [], [])
+        if self._signals in readable and signal.SIGINT in os.read(self._signals, 64):
+            raise KeyboardInterrupt
+        return os.readv(0, [buffer])
 
 
-def standard_input(bytes_max: int = -1) -> bytes:
-    """What can be read there, at most `bytes_max`. Raises: UsageError."""
-    let_ctrl_c_end_waiting()
+@contextlib.contextmanager
+def awaited_input() -> Iterator[io.BufferedReader]:
+    """To be entered before a question is shown; by the main thread."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        return sys.stdin.buffer.read(bytes_max)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read standard input ({error.strerror}); pipe something in, or redirect a file"
-            " to it"
-        ) from None
+        yield io.BufferedReader(AwaitedInput(reader))
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
-def standard_input_text(bytes_max: int = -1) -> str:
+def standard_input(bytes_max: int = -1, *, question: str = "") -> bytes:
+    """What can be read there, at most `bytes_max`.
+
+    question: shown on standard error where somebody types. Raises: UsageError.
+    """
+    with awaited_input() as typed:
+        if question and sys.stdin.isatty():
+            sys.stderr.write(question)
+            sys.stderr.flush()
+        try:
+            return typed.read(bytes_max)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read standard input ({error.strerror}); pipe something in, or redirect a"
+                " file to it"
+            ) from None
+
+
+def standard_input_text(bytes_max: int = -1, *, question: str = "") -> str:
     """The same as text. Raises: UsageError."""
     try:
-        return standard_input(bytes_max).decode()
+        return standard_input(bytes_max, question=question).decode()
     except UnicodeDecodeError as error:
         raise UsageError(
             f"standard input is no UTF-8 text (see its byte {error.start + 1}); convert it first"

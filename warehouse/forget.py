@@ -16,6 +16,7 @@ import apsw
 import duckdb
 from rich.console import Console
 from rich.prompt import Confirm
+from rich.text import TextType
 
 from ingest.catalogue import live_files
 from ingest.errors import (
@@ -29,7 +30,7 @@ from ingest.errors import (
 from ingest.ledger import describe, open_ledger, open_read_only
 from ingest.paths import DataDir, keep_files_private
 from ingest.settings import Settings
-from ingest.standard_streams import let_ctrl_c_end_waiting, standard_input_text
+from ingest.standard_streams import awaited_input, standard_input_text
 from ingest.wording import number_of
 from warehouse.build import Wanted
 from warehouse.certificate import certificate_path
@@ -106,10 +107,8 @@ def read_address(email: str | None) -> str | None:
     """The address as given, or for `-` the one line of standard input. Raises: UsageError."""
     if email != "-":
         return email
-    if sys.stdin.isatty():
-        sys.stderr.write("e-mail address: ")
-        sys.stderr.flush()
-    lines = [line for line in standard_input_text(4096).splitlines() if line.strip()]
+    typed = standard_input_text(4096, question="e-mail address: ")
+    lines = [line for line in typed.splitlines() if line.strip()]
     if len(lines) != 1:
         raise UsageError("standard input must hold one e-mail address, on a line of its own")
     return lines[0]
@@ -198,9 +197,19 @@ def _check_room(settings: Settings) -> None:
         )
 
 
+class _Question(Confirm):
+    @classmethod
+    def get_input(cls, console: Console, prompt: TextType, *_: Any, **__: Any) -> str:
+        with awaited_input() as typed:
+            console.print(prompt, end="")
+            line = typed.readline()
+        if not line:
+            raise EOFError
+        return line.decode(errors="replace").rstrip("\r\n")
+
+
 def _is_confirmed() -> bool:
-    let_ctrl_c_end_waiting()
-    return Confirm.ask(
+    return _Question.ask(
         "Erase all of it? It cannot be undone, and nothing about them is kept from now on",
         default=False,
     )

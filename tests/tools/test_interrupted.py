@@ -72,3 +72,27 @@ def test_while_the_command_is_loaded(tmp_path: Path, command: str) -> None:
 
 def test_amid_a_query_which_duckdb_ends_with_an_error_of_its_own() -> None:
     assert interrupted([sys.executable, "-c", AMID_A_QUERY]) == (130, "")
+
+
+READING_ON = """
+import os, signal, sys
+from ingest import standard_streams
+
+with standard_streams.awaited_input() as typed:
+    try:
+        os.kill(os.getpid(), signal.SIGINT)  # swallowed, as `input` does amid its flushes
+    except KeyboardInterrupt:
+        pass
+    try:
+        typed.readline()
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_just_before_what_is_typed_is_read() -> None:
+    with subprocess.Popen([sys.executable, "-c", READING_ON], stdin=subprocess.PIPE) as process:
+        try:
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
