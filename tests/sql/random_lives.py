@@ -37,6 +37,15 @@ PRICES = (
     Price("large", 3, "USD", "month", Decimal("149.00"), date(2026, 1, 1)),
     Price("yearly", 1, "USD", "year", Decimal("99.99"), date(2026, 1, 1), cost=Decimal("30.06")),
     Price("euro", 1, "EUR", "month", Decimal("20.00"), date(2026, 1, 1), cost=Decimal("25.00")),
+    *(
+        Price("promo", 1, "USD", "month", Decimal(price), start, end)
+        for price, start, end in (
+            ("12.00", date(2026, 1, 1), date(2026, 1, 8)),
+            ("0.00", date(2026, 1, 8), date(2026, 2, 1)),
+            ("15.00", date(2026, 2, 1), date(2026, 3, 1)),
+            ("0.00", date(2026, 3, 1), None),
+        )
+    ),
     Price("old", 2, "EUR", "month", Decimal("7.00"), date(2025, 1, 1), date(2026, 2, 1)),
 )
 CATALOGUE = Catalogue(list(PRICES))
@@ -53,6 +62,8 @@ _PLANS = (
     ["business", "large", "free", "trial", "mystery"],
     ["business", "euro", "free", "yearly", "old", "mystery", "enigma"],
     ["mystery", "free", "euro"],
+    ["promo", "business", "free"],
+    ["promo", "promo", "old", "free"],
 )
 
 

@@ -291,7 +291,7 @@ class Account:
                     continue
                 if (
                     is_account_level
-                    and not self.catalogue.is_paid(subscription.raw, event["occurred_at"])
+                    and not subscription.is_paid
                     and self.catalogue.is_paid(plan, event["occurred_at"])
                     and self._is_a_workspace_paid(event)
                 ):

@@ -281,7 +281,7 @@ def test_history_changes_when_an_old_event_arrives_late(bench: Workbench) -> Non
 @pytest.mark.slow
 def test_dbt_unit_tests_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
     bench = Workbench(tmp_path_factory.mktemp("unit"))
-    assert bench.unit_tests().nodes >= 23
+    assert bench.unit_tests().nodes >= 25
 
 
 def test_amounts_too_large_to_add_up_stop_nothing(tmp_path: Path) -> None:

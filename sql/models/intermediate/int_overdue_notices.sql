@@ -1,4 +1,5 @@
 {{ config(database='delta', schema='main') }}
+{% set never = 9223372036854775807 %}
 -- One row per notice, with the event that would close an episode opened by it (NULL =
 -- nothing has) and the notice that opens the episode it belongs to.
 with recursive
@@ -142,10 +143,13 @@ of_payments as (
             when notices.payment_id is null then notices.event_number
             else notices.payment_event_number
         end as own_event_number,
-        case
-            when notices.payment_id is null then notices.closing_event_number
-            else openers.closing_event_number
-        end as own_closing_event_number,
+        coalesce(
+            case
+                when notices.payment_id is null then notices.closing_event_number
+                else openers.closing_event_number
+            end,
+            {{ never }}
+        ) as own_closing_event_number,
         row_number() over (
             partition by notices.account_id, notices.episode_subscription_id
             order by notices.event_number
@@ -161,11 +165,28 @@ of_payments as (
 
 ),
 
+-- A subscription has one notice without a payment a day at most, and those without any
+-- are not walked.
+to_walk as (
+
+    select
+        *,
+        {{ named_values({
+            'opening_event_number': 'own_event_number',
+            'closing_event_number': 'own_closing_event_number',
+            'last_us': 'occurred_us',
+        }) }} as own_episode,
+    from of_payments
+    where is_walked
+
+),
+
 -- The notices of a subscription one after the other: one without a payment joins the
--- episode that is still open and was last noticed at most seven days ago, or opens its
--- own. A payment's episode is of the subscription of its first notice. A subscription
--- has one such notice a day at most, and those without any are not walked. The episode
--- that was open stays so when the notice joins it, or when its own is closed already.
+-- episode noticed last of those still open and noticed within seven days, or opens its
+-- own. A payment's episode is of the subscription of its first notice.
+-- open_episodes: the one noticed last, then those noticed before it that stay open for
+-- longer than all after them. No other could be joined: while it is open, so is one
+-- that was noticed later.
 walked as (
 
     select
@@ -174,53 +195,56 @@ walked as (
         notice_number,
         event_number,
         own_event_number as opening_event_number,
-        own_event_number as open_event_number,
-        own_closing_event_number as open_closing_event_number,
-        occurred_us as open_last_us,
-    from of_payments
-    where is_walked and notice_number = 1
+        {{ list_of_one('own_episode') }} as open_episodes,
+    from to_walk
+    where notice_number = 1
     union all
     select
-        account_id,
-        subscription_id,
-        notice_number,
-        event_number,
-        case when is_joining then open_event_number else own_event_number end
-            as opening_event_number,
-        case when is_open_kept then open_event_number else own_event_number end
-            as open_event_number,
+        steps.account_id,
+        steps.subscription_id,
+        steps.notice_number,
+        steps.event_number,
+        steps.noticed.opening_event_number,
         case
-            when is_open_kept then open_closing_event_number
-            else own_closing_event_number
-        end as open_closing_event_number,
-        case when is_open_kept and not is_joining then open_last_us else occurred_us end
-            as open_last_us,
+            when steps.noticed.closing_event_number <= steps.event_number
+                then steps.open_episodes
+            else {{ list_of_one('steps.noticed') }} || {{ those_of(
+                'steps.open_episodes',
+                'it.closing_event_number > steps.noticed.closing_event_number'
+            ) }}
+        end as open_episodes,
     from (
         select
-            *,
+            joinable.*,
             case
-                when payment_id is null then is_joining
-                else coalesce(own_closing_event_number <= event_number, false)
-            end as is_open_kept,
+                when joinable.payment_id is null and joinable.joined is not null
+                    then {{ named_values({
+                        'opening_event_number': 'joinable.joined.opening_event_number',
+                        'closing_event_number': 'joinable.joined.closing_event_number',
+                        'last_us': 'joinable.occurred_us',
+                    }) }}
+                else joinable.own_episode
+            end as noticed,
         from (
             select
-                notices.*,
-                walked.open_event_number,
-                walked.open_closing_event_number,
-                walked.open_last_us,
-                notices.payment_id is null
-                and notices.occurred_us - walked.open_last_us <= {{ days_us(7) }}
-                and coalesce(
-                    walked.open_closing_event_number > notices.event_number, true
-                ) as is_joining,
-            from walked
-            inner join of_payments as notices
-                on
-                    walked.account_id = notices.account_id
-                    and walked.subscription_id = notices.subscription_id
-                    and walked.notice_number + 1 = notices.notice_number
-                    and notices.is_walked
-        ) as next_notices
+                *,
+                {{ first_of('open_episodes') }} as joined,
+            from (
+                select
+                    notices.*,
+                    {{ those_of(
+                        'walked.open_episodes',
+                        'it.closing_event_number > notices.event_number'
+                        ~ ' and notices.occurred_us - it.last_us <= ' ~ days_us(7)
+                    ) }} as open_episodes,
+                from walked
+                inner join to_walk as notices
+                    on
+                        walked.account_id = notices.account_id
+                        and walked.subscription_id = notices.subscription_id
+                        and walked.notice_number + 1 = notices.notice_number
+            ) as next_notices
+        ) as joinable
     ) as steps
 
 )
