@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -92,11 +91,3 @@ def write_project(folder: Path, changed: dict[str, str] | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
-
-
-def event(
-    account: str | None, minute: int, kind: str = "user_registered", **more: Any
-) -> dict[str, Any]:
-    """An event of `account`, `minute` minutes into 2026."""
-    at = f"2026-01-{1 + minute // 1440:02}T{minute // 60 % 24:02}:{minute % 60:02}:00+00:00"
-    return {"event_type": kind, "account_id": account, "occurred_at": at} | more

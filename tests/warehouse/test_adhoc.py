@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import event
+from minutes import event
 
 from ingest.errors import StorageError, UsageError
 from ingest.paths import DataDir

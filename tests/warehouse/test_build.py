@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from minutes import event
 
 from ingest.contract import LAKE_COLUMNS
 from warehouse.prices import COLUMNS, PlanPricesError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import event
+from minutes import event
 
 from warehouse import publish
 from warehouse.copying import copy_durably

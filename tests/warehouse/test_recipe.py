@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from conftest import event
+from minutes import event
 
 from warehouse.build import Wanted, build
 from warehouse.reader import published

@@ -18,7 +18,7 @@ from typing import Any
 
 import apsw
 import pytest
-from conftest import event
+from minutes import event
 
 from ingest.catalogue import LakeFile
 from ingest.errors import DiskFullError, HooklakeError, UsageError

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import event
 from hypothesis import given
 from hypothesis import strategies as st
+from minutes import event
 from terminal import Screen, on_a_terminal
 
 from warehouse.sql_shell import Completer

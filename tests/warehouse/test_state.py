@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from minutes import event
 
 from ingest.catalogue import LakeFile
 from warehouse.state import LAKE_TYPES, load, newest, open_engine, remove_database
